@@ -1,0 +1,1 @@
+//! Matroska writer and reader with microsecond ticks, cluster CRCs and recovery.

@@ -1,0 +1,1 @@
+//! Record cameras and sensors into crash-safe Matroska chunks with exact timestamps.

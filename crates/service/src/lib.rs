@@ -1,0 +1,1 @@
+//! What every Longtake daemon does at both ends: configuration, logs, signals.

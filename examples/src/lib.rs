@@ -1,0 +1,1 @@
+//! The programs are the files beside this folder; this library is empty.
