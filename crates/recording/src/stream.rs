@@ -28,6 +28,7 @@ impl StreamSpec {
         Self {
             name: name.into(),
             kind: StreamKind::Video,
+            metadata: BTreeMap::new(),
         }
     }
 
@@ -36,6 +37,7 @@ impl StreamSpec {
         Self {
             name: name.into(),
             kind: StreamKind::Data,
+            metadata: BTreeMap::new(),
         }
     }
 }
