@@ -35,7 +35,7 @@ impl Counts {
     }
 
     /// Notes `count` losses for `reason`.
-    pub fn drop(&mut self, reason: DropReason, count: u64) {
+    pub fn lose(&mut self, reason: DropReason, count: u64) {
         if count > 0 {
             *self.dropped.entry(reason).or_insert(0) += count;
         }

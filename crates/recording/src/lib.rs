@@ -1,15 +1,27 @@
 //! Records cameras and sensors into crash-safe Matroska chunks with exact timestamps.
 
+mod anchor;
+mod capture;
 mod clock;
 mod counts;
+mod device;
+mod frame;
+mod intake;
 mod packet;
 mod pts;
+mod queue;
 mod stream;
+mod tap;
 
+pub use capture::{Capture, DEFAULT_READY_TIMEOUT, DeviceSummary, OpenError, Unhealthy};
 pub use clock::{ClockPair, Monotonic};
 pub use counts::{Counts, DropReason, Gap, GapReason};
+pub use device::{Device, DeviceFault, Outlet, SourcePacket};
+pub use frame::{RawFormat, RawFrame};
 pub use packet::Packet;
 pub use pts::Pts;
+pub use queue::WhenFull;
 pub use stream::{
     Codec, CodecParameters, FrameRate, StreamIndex, StreamKind, StreamSpec, VideoParameters,
 };
+pub use tap::{Tap, Tapped, TappedPacket};

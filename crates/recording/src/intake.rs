@@ -1,0 +1,223 @@
+//! Where a stream enters a recording: counted, placed on session time, and queued.
+
+use std::sync::{
+    Arc, OnceLock,
+    atomic::{AtomicBool, Ordering},
+};
+
+use bytes::Bytes;
+use parking_lot::Mutex;
+
+use crate::{
+    clock::Monotonic,
+    counts::{Counts, DropReason},
+    device::SourcePacket,
+    frame::RawFormat,
+    pts::Pts,
+    queue::{QueueSender, Queued},
+};
+
+/// Session time 0 of one recording: the capture time of the first thing that any stream hands over
+/// after the start.
+#[derive(Debug)]
+pub(crate) struct SessionZero {
+    started: Monotonic,
+    zero: OnceLock<Monotonic>,
+}
+
+impl SessionZero {
+    pub(crate) const fn new(started: Monotonic) -> Self {
+        Self {
+            started,
+            zero: OnceLock::new(),
+        }
+    }
+
+    /// Session time 0, once there was a capture.
+    pub(crate) fn get(&self) -> Option<Monotonic> {
+        self.zero.get().copied()
+    }
+
+    /// The session time of a capture; `None` when it is from before the recording.
+    fn place(&self, at: Monotonic) -> Option<Pts> {
+        if at < self.started {
+            return None;
+        }
+        let pts = at.pts(*self.zero.get_or_init(|| at));
+        (pts >= Pts::ZERO).then_some(pts)
+    }
+}
+
+/// What a device handed over.
+#[derive(Debug)]
+pub(crate) enum Captured {
+    Frame { format: Arc<RawFormat>, data: Bytes },
+    Packet(SourcePacket),
+    Sample(Bytes),
+}
+
+/// What waits in a stream's queue.
+#[derive(Debug)]
+pub(crate) struct Arrival {
+    pub(crate) pts: Pts,
+    pub(crate) captured: Captured,
+    /// The source's clock jumped just before this.
+    pub(crate) after_clock_jump: bool,
+}
+
+impl Queued for Arrival {
+    fn bytes(&self) -> usize {
+        match &self.captured {
+            Captured::Frame { data, .. } | Captured::Sample(data) => data.len(),
+            Captured::Packet(packet) => packet.data.len(),
+        }
+    }
+
+    fn starts_gop(&self) -> bool {
+        match &self.captured {
+            Captured::Frame { .. } | Captured::Sample(_) => true,
+            Captured::Packet(packet) => packet.keyframe || packet.parameters.codec.is_intra_only(),
+        }
+    }
+}
+
+/// The entrance of one stream.
+#[derive(Debug)]
+pub(crate) struct Intake {
+    zero: Arc<SessionZero>,
+    counts: Arc<Mutex<Counts>>,
+    queue: QueueSender<Arrival>,
+    clock_jumped: AtomicBool,
+}
+
+impl Intake {
+    pub(crate) const fn new(
+        zero: Arc<SessionZero>,
+        counts: Arc<Mutex<Counts>>,
+        queue: QueueSender<Arrival>,
+    ) -> Self {
+        Self {
+            zero,
+            counts,
+            queue,
+            clock_jumped: AtomicBool::new(false),
+        }
+    }
+
+    /// Takes one capture. What was captured before session time 0 is not part of the recording and
+    /// not counted.
+    pub(crate) fn take(&self, at: Monotonic, captured: Captured) {
+        if let Captured::Sample(json) = &captured
+            && !is_json_object(json)
+        {
+            return self.refuse(at);
+        }
+        let Some(pts) = self.zero.place(at) else {
+            return;
+        };
+        let after_clock_jump = self.clock_jumped.swap(false, Ordering::Relaxed);
+        self.counts.lock().received += 1;
+        match self.queue.offer(Arrival {
+            pts,
+            captured,
+            after_clock_jump,
+        }) {
+            Ok(offered) => {
+                let mut counts = self.counts.lock();
+                for (_, reason) in &offered.dropped {
+                    counts.lose(*reason, 1);
+                }
+            }
+            // The recording stopped while this was on its way in.
+            Err(_) => {
+                let mut counts = self.counts.lock();
+                counts.received -= 1;
+            }
+        }
+    }
+
+    /// Counts something that cannot be recorded.
+    pub(crate) fn refuse(&self, at: Monotonic) {
+        if self.zero.place(at).is_some() {
+            let mut counts = self.counts.lock();
+            counts.received += 1;
+            counts.lose(DropReason::Invalid, 1);
+        }
+    }
+
+    pub(crate) fn note_clock_jump(&self) {
+        self.clock_jumped.store(true, Ordering::Relaxed);
+    }
+
+    pub(crate) fn end(&self) {
+        self.queue.close();
+    }
+}
+
+/// Whether these bytes are one JSON object, without keeping any of it.
+fn is_json_object(bytes: &[u8]) -> bool {
+    let Ok(text) = str::from_utf8(bytes) else {
+        return false;
+    };
+    text.trim_ascii_start().starts_with('{')
+        && serde_json::from_str::<serde::de::IgnoredAny>(text).is_ok()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::queue::{WhenFull, queue};
+
+    fn object(text: &'static str) -> Captured {
+        Captured::Sample(Bytes::from_static(text.as_bytes()))
+    }
+
+    #[test]
+    fn only_json_objects_are_samples() {
+        for (text, want) in [
+            ("{}", true),
+            (" {\"a\":[1,{\"b\":null}]}\r", true),
+            ("", false),
+            ("[1]", false),
+            ("{\"a\":1", false),
+            ("{} {}", false),
+            ("{\"a\":NaN}", false),
+        ] {
+            assert_eq!(is_json_object(text.as_bytes()), want, "{text:?}");
+        }
+        assert!(!is_json_object(b"{\"a\":\"\xff\"}"));
+        assert!(
+            !is_json_object("{\"a\":".repeat(100_000).as_bytes()),
+            "depth is bounded"
+        );
+    }
+
+    #[test]
+    fn session_time_begins_with_the_first_capture_after_the_start() {
+        let zero = Arc::new(SessionZero::new(Monotonic(1_000)));
+        let counts = Arc::new(Mutex::new(Counts::default()));
+        let (sender, receiver) = queue(1 << 20, WhenFull::DropNewest);
+        let intake = Intake::new(Arc::clone(&zero), Arc::clone(&counts), sender);
+        intake.take(Monotonic(999), object("{}"));
+        assert_eq!(zero.get(), None);
+        intake.take(Monotonic(1_500), object("{}"));
+        intake.take(Monotonic(1_499), object("{}"));
+        intake.take(Monotonic(1_700), object("oops"));
+        intake.note_clock_jump();
+        intake.take(Monotonic(2_500), object("{}"));
+        intake.end();
+        intake.take(Monotonic(3_500), object("{}"));
+        assert_eq!(zero.get(), Some(Monotonic(1_500)));
+        let queued: Vec<_> = receiver
+            .close_and_drain()
+            .into_iter()
+            .map(|arrival| (arrival.pts.0, arrival.after_clock_jump))
+            .collect();
+        assert_eq!(queued, [(0, false), (1_000, true)]);
+        let counts = counts.lock();
+        assert_eq!(
+            (counts.received, counts.dropped_total(), counts.in_flight()),
+            (3, 1, 2)
+        );
+    }
+}
