@@ -10,6 +10,7 @@ mod intake;
 mod packet;
 mod pts;
 mod queue;
+mod source;
 mod stream;
 mod tap;
 
@@ -21,6 +22,7 @@ pub use frame::{RawFormat, RawFrame};
 pub use packet::Packet;
 pub use pts::Pts;
 pub use queue::WhenFull;
+pub use source::{FakeImu, SensorSource, SourceError, VideoSource};
 pub use stream::{
     Codec, CodecParameters, FrameRate, StreamIndex, StreamKind, StreamSpec, VideoParameters,
 };

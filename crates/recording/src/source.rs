@@ -1,0 +1,7 @@
+//! Sources that come with the crate, and how a user names them.
+
+mod fake_imu;
+mod spec;
+
+pub use fake_imu::FakeImu;
+pub use spec::{SensorSource, SourceError, VideoSource};
