@@ -1,1 +1,23 @@
 //! One child process on Linux: own group, dies with its parent, bounded output, stop cascade, resource usage.
+
+mod child;
+mod command;
+mod family;
+mod ladder;
+mod leader;
+mod leftover;
+mod marker;
+mod poll;
+mod program;
+mod signal;
+mod spawn;
+mod stat;
+mod stop;
+mod sys;
+
+pub use child::{Child, Killer, SignalError, WaitError, set_nonblocking};
+pub use command::{Command, Input, IoPriority, Limit, Output, Resource};
+pub use ladder::StopLadder;
+pub use signal::Signal;
+pub use spawn::SpawnError;
+pub use stop::{StopError, Stopped, StoppedBy};

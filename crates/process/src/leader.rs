@@ -1,0 +1,130 @@
+//! The process that was started, which leads its group.
+
+use std::io;
+use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
+use std::os::unix::process::ExitStatusExt;
+use std::process::ExitStatus;
+
+use parking_lot::Mutex;
+use rustix::io::Errno;
+use rustix::process::{
+    Pid, PidfdFlags, WaitId, WaitIdOptions, WaitIdStatus, kill_process_group, pidfd_open,
+    pidfd_send_signal, waitid,
+};
+
+use crate::signal::Signal;
+
+/// The leader of a child's group, alive or a zombie or gone.
+///
+/// Single processes are signalled by pidfd, which names a process for ever. A group has no such
+/// handle: it is signalled by number, and the kernel gives the number to nobody else as long as a
+/// process of the group exists, the unreaped leader among them (`alloc_pid` in the kernel's
+/// `kernel/pid.c` hands out numbers that no task uses in any role). So [`reap`](Self::reap) comes
+/// last, and under the lock that every signal to the group takes.
+#[derive(Debug)]
+pub(crate) struct Leader {
+    pid: Pid,
+    pidfd: OwnedFd,
+    tie: Mutex<Tie>,
+}
+
+/// Whether the group's number is still ours.
+#[derive(Debug)]
+enum Tie {
+    Held,
+    /// With the status, unless somebody else reaped the leader.
+    Reaped(Option<ExitStatus>),
+}
+
+/// The status is lost: somebody else reaped the process.
+#[derive(Debug)]
+pub(crate) struct Lost;
+
+impl Leader {
+    /// Takes charge of a child of ours that nobody has reaped.
+    pub(crate) fn adopt(pid: Pid) -> io::Result<Self> {
+        let pidfd = pidfd_open(pid, PidfdFlags::empty())?;
+        Ok(Self {
+            pid,
+            pidfd,
+            tie: Mutex::new(Tie::Held),
+        })
+    }
+
+    pub(crate) fn pid(&self) -> Pid {
+        self.pid
+    }
+
+    /// The status if the leader has exited, leaving it a zombie.
+    pub(crate) fn exited(&self) -> Result<Option<ExitStatus>, Lost> {
+        let mut tie = self.tie.lock();
+        match *tie {
+            Tie::Reaped(Some(status)) => Ok(Some(status)),
+            Tie::Reaped(None) => Err(Lost),
+            Tie::Held => self.look(&mut tie, WaitIdOptions::NOWAIT),
+        }
+    }
+
+    pub(crate) fn is_reaped(&self) -> bool {
+        matches!(*self.tie.lock(), Tie::Reaped(_))
+    }
+
+    /// Signals the leader alone.
+    pub(crate) fn signal(&self, signal: Signal) -> Result<(), Errno> {
+        pidfd_send_signal(&self.pidfd, signal.kernel())
+    }
+
+    /// Signals every process of the group at once; `ESRCH` when it is no longer ours.
+    pub(crate) fn signal_group(&self, signal: Signal) -> Result<(), Errno> {
+        let tie = self.tie.lock();
+        match *tie {
+            Tie::Held => kill_process_group(self.pid, signal.kernel()),
+            Tie::Reaped(_) => Err(Errno::SRCH),
+        }
+    }
+
+    /// Reaps the leader if it has exited; from then on the group cannot be signalled.
+    pub(crate) fn reap(&self) -> Result<Option<ExitStatus>, Lost> {
+        let mut tie = self.tie.lock();
+        match *tie {
+            Tie::Reaped(Some(status)) => return Ok(Some(status)),
+            Tie::Reaped(None) => return Err(Lost),
+            Tie::Held => {}
+        }
+        let status = self.look(&mut tie, WaitIdOptions::empty())?;
+        if status.is_some() {
+            *tie = Tie::Reaped(status);
+        }
+        Ok(status)
+    }
+
+    fn look(&self, tie: &mut Tie, how: WaitIdOptions) -> Result<Option<ExitStatus>, Lost> {
+        let how = how | WaitIdOptions::EXITED | WaitIdOptions::NOHANG;
+        match waitid(WaitId::PidFd(self.pidfd.as_fd()), how) {
+            Ok(status) => Ok(status.map(|status| exit_status(&status))),
+            // The call does not block, so EINTR cannot come; ECHILD is the one error of a valid
+            // pidfd: SIGCHLD is ignored in this process, or somebody calls waitpid(-1).
+            Err(_) => {
+                *tie = Tie::Reaped(None);
+                Err(Lost)
+            }
+        }
+    }
+}
+
+impl AsFd for Leader {
+    fn as_fd(&self) -> BorrowedFd<'_> {
+        self.pidfd.as_fd()
+    }
+}
+
+/// Puts together the word that `wait(2)` would have given.
+fn exit_status(status: &WaitIdStatus) -> ExitStatus {
+    const CORE_DUMPED: i32 = 0x80;
+    let raw = match (status.exit_status(), status.terminating_signal()) {
+        (Some(code), _) => (code & 0xff) << 8,
+        (None, Some(signal)) if status.dumped() => signal | CORE_DUMPED,
+        (None, signal) => signal.unwrap_or(0),
+    };
+    ExitStatus::from_raw(raw)
+}
