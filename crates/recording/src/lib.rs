@@ -7,9 +7,11 @@ mod counts;
 mod device;
 mod frame;
 mod intake;
+mod lock;
 mod packet;
 mod pts;
 mod queue;
+mod recording_id;
 mod source;
 mod stream;
 mod tap;
@@ -19,9 +21,11 @@ pub use clock::{ClockPair, Monotonic};
 pub use counts::{Counts, DropReason, Gap, GapReason};
 pub use device::{Device, DeviceFault, Outlet, SourcePacket};
 pub use frame::{RawFormat, RawFrame};
+pub use lock::{LockError, RecordingLock};
 pub use packet::Packet;
 pub use pts::Pts;
 pub use queue::WhenFull;
+pub use recording_id::{ClaimError, ParseRecordingIdError, RecordingId};
 pub use source::{FakeImu, SensorSource, SourceError, VideoSource};
 pub use stream::{
     Codec, CodecParameters, FrameRate, StreamIndex, StreamKind, StreamSpec, VideoParameters,
