@@ -1,0 +1,6 @@
+//! The writer and the reader beside the real ffmpeg and ffprobe, and under damage.
+#![expect(clippy::unwrap_used, reason = "a test ends at the first surprise")]
+
+mod complete;
+mod raw_input;
+mod tools;
