@@ -15,6 +15,7 @@ mod recording_id;
 mod source;
 mod stream;
 mod tap;
+mod wall_clock;
 
 pub use capture::{Capture, DEFAULT_READY_TIMEOUT, DeviceSummary, OpenError, Unhealthy};
 pub use clock::{ClockPair, Monotonic};
@@ -31,3 +32,4 @@ pub use stream::{
     Codec, CodecParameters, FrameRate, StreamIndex, StreamKind, StreamSpec, VideoParameters,
 };
 pub use tap::{Tap, Tapped, TappedPacket};
+pub use wall_clock::{Moment, ParseMomentError, WallClock};
