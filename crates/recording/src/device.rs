@@ -11,7 +11,7 @@ use std::{
 };
 
 use bytes::Bytes;
-use parking_lot::RwLock;
+use parking_lot::{Condvar, Mutex};
 
 use crate::{
     clock::Monotonic,
@@ -76,7 +76,8 @@ pub struct Outlet {
 struct OutletShared {
     spec: StreamSpec,
     tap: Arc<TapSlot>,
-    intake: RwLock<Option<Arc<Intake>>>,
+    intake: Mutex<Option<Arc<Intake>>>,
+    attached: Condvar,
     delivered: AtomicU64,
     ended: AtomicBool,
 }
@@ -87,7 +88,8 @@ impl Outlet {
             shared: Arc::new(OutletShared {
                 spec,
                 tap: Arc::new(TapSlot::default()),
-                intake: RwLock::new(None),
+                intake: Mutex::new(None),
+                attached: Condvar::new(),
                 delivered: AtomicU64::new(0),
                 ended: AtomicBool::new(false),
             }),
@@ -146,6 +148,18 @@ impl Outlet {
         }
     }
 
+    /// Waits at most `patience` until a recording takes what comes here, and says whether one does.
+    ///
+    /// For sources that can wait, such as a file or a pipe: their beginning is not lost when they
+    /// wait for this before they hand over the first thing.
+    pub fn wait_for_recording(&self, patience: Duration) -> bool {
+        let mut intake = self.shared.intake.lock();
+        if intake.is_none() {
+            self.shared.attached.wait_for(&mut intake, patience);
+        }
+        intake.is_some()
+    }
+
     /// How many frames, packets and samples came through here.
     pub fn delivered(&self) -> u64 {
         self.shared.delivered.load(Ordering::Relaxed)
@@ -166,7 +180,8 @@ impl Outlet {
 
     /// Sends what comes from now on into a recording too.
     pub(crate) fn attach(&self, intake: Arc<Intake>) {
-        *self.shared.intake.write() = Some(Arc::clone(&intake));
+        *self.shared.intake.lock() = Some(Arc::clone(&intake));
+        self.shared.attached.notify_all();
         // After the write: a source that ends in between must not be missed.
         if self.ended() {
             intake.end();
@@ -176,11 +191,11 @@ impl Outlet {
     /// Sends nothing into a recording any more. A call that is under way may still reach the intake;
     /// once that is closed, it refuses.
     pub(crate) fn detach(&self) {
-        *self.shared.intake.write() = None;
+        *self.shared.intake.lock() = None;
     }
 
     fn intake(&self) -> Option<Arc<Intake>> {
-        self.shared.intake.read().clone()
+        self.shared.intake.lock().clone()
     }
 
     fn take(&self, at: Monotonic, captured: impl FnOnce() -> Captured) {

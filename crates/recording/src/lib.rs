@@ -27,7 +27,7 @@ pub use packet::Packet;
 pub use pts::Pts;
 pub use queue::WhenFull;
 pub use recording_id::{ClaimError, ParseRecordingIdError, RecordingId};
-pub use source::{FakeImu, SensorSource, SourceError, VideoSource};
+pub use source::{FakeImu, JsonLines, SensorSource, SourceError, VideoSource};
 pub use stream::{
     Codec, CodecParameters, FrameRate, StreamIndex, StreamKind, StreamSpec, VideoParameters,
 };

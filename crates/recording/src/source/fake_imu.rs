@@ -19,7 +19,7 @@ use crate::{
 /// A sensor that swings slowly, so that a recording can be tried without hardware.
 #[derive(Debug)]
 pub struct FakeImu {
-    name: String,
+    spec: StreamSpec,
     hz: f64,
     running: Option<Running>,
 }
@@ -33,10 +33,10 @@ struct Running {
 }
 
 impl FakeImu {
-    /// A sensor with one stream called `name` that gives `hz` samples a second.
-    pub fn new(name: impl Into<String>, hz: f64) -> Self {
+    /// A sensor with one stream of data that gives `hz` samples a second.
+    pub const fn new(spec: StreamSpec, hz: f64) -> Self {
         Self {
-            name: name.into(),
+            spec,
             hz,
             running: None,
         }
@@ -45,7 +45,7 @@ impl FakeImu {
 
 impl Device for FakeImu {
     fn label(&self) -> String {
-        self.name.clone()
+        self.spec.name.clone()
     }
 
     fn device_type(&self) -> String {
@@ -53,7 +53,7 @@ impl Device for FakeImu {
     }
 
     fn streams(&self) -> Vec<StreamSpec> {
-        vec![StreamSpec::data(&self.name)]
+        vec![self.spec.clone()]
     }
 
     fn open(&mut self, mut outlets: Vec<Outlet>) -> Result<(), DeviceFault> {
@@ -101,7 +101,7 @@ impl Device for FakeImu {
         if let Some(running) = self.running.take() {
             drop(running.stop);
             if running.thread.join().is_err() {
-                error!(sensor = self.name, "the thread of a fake IMU panicked");
+                error!(stream = self.spec.name, "the thread of a fake IMU panicked");
             }
         }
     }
