@@ -59,6 +59,8 @@ pub enum DropReason {
     WriteFailed,
     /// It was malformed, or its timestamp was before session time 0.
     Invalid,
+    /// It was received, and a crash or damage to the files took it.
+    Crash,
 }
 
 impl DropReason {
@@ -71,6 +73,7 @@ impl DropReason {
             Self::EncoderFailed => "encoder_failed",
             Self::WriteFailed => "write_failed",
             Self::Invalid => "invalid",
+            Self::Crash => "crash",
         }
     }
 }

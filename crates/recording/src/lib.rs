@@ -8,6 +8,7 @@ mod device;
 mod frame;
 mod intake;
 mod lock;
+mod manifest;
 mod packet;
 mod pts;
 mod queue;
@@ -23,6 +24,10 @@ pub use counts::{Counts, DropReason, Gap, GapReason};
 pub use device::{Device, DeviceFault, Outlet, SourcePacket};
 pub use frame::{RawFormat, RawFrame};
 pub use lock::{LockError, RecordingLock};
+pub use manifest::{
+    MANIFEST_FILE, MANIFEST_VERSION, Manifest, ManifestChunk, ManifestStream, ReadManifestError,
+    SetAside,
+};
 pub use packet::Packet;
 pub use pts::Pts;
 pub use queue::WhenFull;

@@ -1,0 +1,4 @@
+//! Recordings on real files, real ffmpeg processes, and a simulated disk.
+#![expect(clippy::unwrap_used, reason = "a test fails by panicking")]
+
+mod manifest;
