@@ -95,14 +95,14 @@ pub enum SignalError {
 
 impl Child {
     pub(crate) fn new(
-        leader: Arc<Leader>,
+        leader: Leader,
         kin: Kin,
         stdin: Option<PipeWriter>,
         stdout: Option<PipeReader>,
         stderr: Option<PipeReader>,
     ) -> Self {
         Self {
-            leader,
+            leader: Arc::new(leader),
             kin,
             stdin,
             stdout,

@@ -29,13 +29,15 @@ pub(crate) struct Family {
 }
 
 impl Kin {
-    pub(crate) fn new(group: Pid, marker: Marker) -> io::Result<Self> {
-        let leader = Stat::read(&group.to_string(), &mut Vec::new())?;
-        Ok(Self {
-            group,
+    /// The kin of a leader that is there, alive or a zombie.
+    pub(crate) fn new(leader: Pid, marker: Marker) -> Self {
+        let stat = Stat::read(&leader.to_string(), &mut Vec::new());
+        let since_ticks = stat.map_or(0, |stat| stat.started_ticks);
+        Self {
+            group: leader,
             marker,
-            since_ticks: leader.started_ticks,
-        })
+            since_ticks,
+        }
     }
 
     /// Looks through `/proc`. The zombies among the family are left out: they hold nothing but a number.

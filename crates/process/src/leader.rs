@@ -12,6 +12,7 @@ use rustix::process::{
     pidfd_send_signal, waitid,
 };
 
+use crate::guardian;
 use crate::signal::Signal;
 
 /// The leader of a child's group, alive or a zombie or gone.
@@ -41,9 +42,10 @@ enum Tie {
 pub(crate) struct Lost;
 
 impl Leader {
-    /// Takes charge of a child of ours that nobody has reaped.
+    /// Takes charge of a child of ours that nobody has reaped; from now on its group dies with us.
     pub(crate) fn adopt(pid: Pid) -> io::Result<Self> {
         let pidfd = pidfd_open(pid, PidfdFlags::empty())?;
+        guardian::register(pid);
         Ok(Self {
             pid,
             pidfd,
@@ -91,8 +93,11 @@ impl Leader {
             Tie::Reaped(None) => return Err(Lost),
             Tie::Held => {}
         }
-        let status = self.look(&mut tie, WaitIdOptions::empty())?;
+        let status = self.look(&mut tie, WaitIdOptions::NOWAIT)?;
         if status.is_some() {
+            // First the guardian forgets the number, then the kernel may give it to somebody else.
+            guardian::deregister(self.pid);
+            self.look(&mut tie, WaitIdOptions::empty())?;
             *tie = Tie::Reaped(status);
         }
         Ok(status)
@@ -105,6 +110,7 @@ impl Leader {
             // The call does not block, so EINTR cannot come; ECHILD is the one error of a valid
             // pidfd: SIGCHLD is ignored in this process, or somebody calls waitpid(-1).
             Err(_) => {
+                guardian::deregister(self.pid);
                 *tie = Tie::Reaped(None);
                 Err(Lost)
             }

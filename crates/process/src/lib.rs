@@ -3,6 +3,7 @@
 mod child;
 mod command;
 mod family;
+mod guardian;
 mod ladder;
 mod leader;
 mod leftover;

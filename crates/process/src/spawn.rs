@@ -6,13 +6,13 @@ use std::io::{self, PipeReader, PipeWriter};
 use std::os::fd::{AsFd, BorrowedFd, OwnedFd, RawFd};
 use std::os::unix::ffi::OsStrExt;
 use std::path::PathBuf;
-use std::sync::Arc;
 
 use rustix::process::{Pid, WaitOptions};
 
 use crate::child::Child;
 use crate::command::{Command, Input, Output};
 use crate::family::Kin;
+use crate::guardian;
 use crate::leader::Leader;
 use crate::leftover;
 use crate::marker::{self, Marker};
@@ -90,6 +90,12 @@ pub enum SpawnError {
         /// The kernel's answer.
         source: io::Error,
     },
+    /// Without `/bin/sh` nobody would end the child if we were killed.
+    #[error("cannot start the guardian by /bin/sh")]
+    Guardian {
+        /// The kernel's answer.
+        source: io::Error,
+    },
     /// `/proc` is not there, without which processes cannot be told apart.
     #[error("cannot read {}", path.display())]
     Proc {
@@ -114,19 +120,25 @@ pub(crate) fn spawn(command: &Command) -> Result<Child, SpawnError> {
     let streams = Streams::open(command).map_err(files)?;
     let sources = streams.above_targets(command).map_err(files)?;
 
+    guardian::ensure().map_err(|source| SpawnError::Guardian { source })?;
+
     let pid = launch(command, &program, &sources)?;
-    let adopted = adopt(command, pid, marker);
-    if adopted.is_err() {
+    let leader = Leader::adopt(pid).map_err(|source| {
         discard(pid);
+        files(source)
+    })?;
+    let kin = Kin::new(pid, marker);
+    let mut child = Child::new(leader, kin, streams.stdin, streams.stdout, streams.stderr);
+    if let Err(source) = prioritise(command, pid) {
+        if let Err(error) = child.kill() {
+            tracing::warn!(%pid, %error, "half-started child not killed");
+        }
+        return Err(SpawnError::Priority {
+            program: command.program.clone(),
+            source,
+        });
     }
-    let (leader, kin) = adopted?;
-    let Streams {
-        stdin,
-        stdout,
-        stderr,
-        ..
-    } = streams;
-    Ok(Child::new(leader, kin, stdin, stdout, stderr))
+    Ok(child)
 }
 
 fn launch(command: &Command, program: &Program, sources: &[Source]) -> Result<Pid, SpawnError> {
@@ -180,28 +192,14 @@ fn explain(command: &Command, source: io::Error) -> SpawnError {
     }
 }
 
-fn adopt(command: &Command, pid: Pid, marker: Marker) -> Result<(Arc<Leader>, Kin), SpawnError> {
-    let program = || command.program.clone();
-    let leader = Leader::adopt(pid).map_err(|source| SpawnError::Files {
-        program: program(),
-        source,
-    })?;
-    let kin = Kin::new(pid, marker).map_err(|source| SpawnError::Proc {
-        path: format!("/proc/{pid}/stat").into(),
-        source,
-    })?;
-    let priority = |source| SpawnError::Priority {
-        program: program(),
-        source,
-    };
+fn prioritise(command: &Command, group: Pid) -> io::Result<()> {
     if let Some(nice) = command.nice {
-        rustix::process::setpriority_pgrp(Some(pid), nice)
-            .map_err(|errno| priority(errno.into()))?;
+        rustix::process::setpriority_pgrp(Some(group), nice)?;
     }
-    if let Some(io_priority) = command.io_priority {
-        sys::set_group_io_priority(pid, io_priority.as_raw()).map_err(priority)?;
+    if let Some(priority) = command.io_priority {
+        sys::set_group_io_priority(group, priority.as_raw())?;
     }
-    Ok((Arc::new(leader), kin))
+    Ok(())
 }
 
 /// Takes back a child that cannot be handed out. It is ours and unreaped, so its number is its own.

@@ -1,6 +1,7 @@
 //! Children of every kind, started, watched and stopped for real.
 #![expect(clippy::unwrap_used, reason = "a test fails by panicking")]
 
+mod guardian;
 mod spawn;
 mod stop;
 mod wait;

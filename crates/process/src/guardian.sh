@@ -1,0 +1,41 @@
+# The guardian of one process: kills what that process leaves behind when it dies.
+#
+# stdin is a pipe whose only other end is that process's, so that it ends when the process does,
+# however it does. Until then it carries lines:
+#   +GROUP   a child was started, in a process group of this number
+#   -GROUP   the group is gone
+# $1 is a word that all descendants of the process have in their environment, and nobody else.
+# Works in dash, bash and busybox; without grep it kills the groups alone.
+
+trap '' HUP INT QUIT TERM
+
+groups=' '
+while IFS= read -r line; do
+    group=${line#?}
+    case $line in
+    +*) groups="$groups$group " ;;
+    -*)
+        case $groups in
+        *" $group "*) groups="${groups%%" $group "*} ${groups#*" $group "}" ;;
+        esac
+        ;;
+    esac
+done
+
+for group in $groups; do
+    kill -KILL "-$group"
+done
+
+# Descendants that left the groups. A killed one may have started another meanwhile, hence again until
+# two looks in a row find nobody. What cannot be killed ends the search some time.
+looks=0
+clean=0
+while [ "$clean" -lt 2 ] && [ "$looks" -lt 200 ]; do
+    looks=$((looks + 1))
+    clean=$((clean + 1))
+    for environ in $(grep -lsF -e "$1" /proc/[0-9]*/environ); do
+        clean=0
+        pid=${environ#/proc/}
+        kill -KILL "${pid%/environ}"
+    done
+done

@@ -1,0 +1,69 @@
+//! A process with children, made to be killed.
+//!
+//! Takes orders on stdin, one a line, and answers each with one line on stdout:
+//! `family` starts a child with a grandchild in its group and one in a session of its own, all
+//! deaf to SIGTERM, from a thread that ends at once, and names the three; `churn N` runs N children that
+//! end by themselves; `exit` leaves at once, without cleaning up.
+
+use std::error::Error;
+use std::io::{self, BufRead, BufReader, Write};
+use std::process::ExitCode;
+use std::thread;
+
+use longtake_process::{Child, Command, Output};
+
+const FAMILY: &str = "trap '' TERM
+    sleep 1000 & one=$!
+    setsid sh -c 'echo '$one' $$; exec sleep 1000' & wait";
+
+fn main() -> ExitCode {
+    match obey() {
+        Ok(()) => ExitCode::SUCCESS,
+        Err(error) => {
+            let _unheard = writeln!(io::stderr(), "{error}");
+            ExitCode::FAILURE
+        }
+    }
+}
+
+fn obey() -> Result<(), Box<dyn Error + Send + Sync>> {
+    let mut children = Vec::new();
+    for line in io::stdin().lines() {
+        let line = line?;
+        let (order, count) = line.split_once(' ').unwrap_or((&line, ""));
+        let answer = match order {
+            "family" => {
+                let started = thread::spawn(start_family)
+                    .join()
+                    .expect("the thread returns errors");
+                let (child, pids) = started?;
+                children.push(child);
+                pids
+            }
+            "churn" => {
+                for _ in 0..count.parse()? {
+                    Command::new("/bin/true").spawn()?.wait()?;
+                }
+                "done".to_owned()
+            }
+            "exit" => leave(),
+            _ => return Err(format!("unknown order {order:?}").into()),
+        };
+        writeln!(io::stdout(), "{answer}")?;
+    }
+    Ok(())
+}
+
+fn start_family() -> Result<(Child, String), Box<dyn Error + Send + Sync>> {
+    let mut command = Command::new("/bin/sh");
+    let mut child = command.args(["-c", FAMILY]).stdout(Output::Pipe).spawn()?;
+    let mut said = String::new();
+    BufReader::new(child.take_stdout().expect("stdout is a pipe")).read_line(&mut said)?;
+    let pids = format!("{} {}", child.pid(), said.trim());
+    Ok((child, pids))
+}
+
+#[expect(clippy::exit, reason = "the point is that nothing is dropped")]
+fn leave() -> ! {
+    std::process::exit(0)
+}

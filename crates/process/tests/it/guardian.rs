@@ -1,0 +1,201 @@
+//! The death of a process with children.
+
+use std::fs;
+use std::io::{PipeReader, PipeWriter, Write};
+use std::time::Duration;
+
+use longtake_process::{Child, Command, Input, Output, Signal, StopLadder};
+
+use crate::{eventually, lives, read_line};
+
+struct Embedder {
+    child: Child,
+    stdin: PipeWriter,
+    stdout: PipeReader,
+}
+
+impl Embedder {
+    fn start() -> Self {
+        let mut child = Command::new(env!("CARGO_BIN_EXE_embedder"))
+            .stdin(Input::Pipe)
+            .stdout(Output::Pipe)
+            .spawn()
+            .unwrap();
+        let (stdin, stdout) = (child.take_stdin().unwrap(), child.take_stdout().unwrap());
+        Self {
+            child,
+            stdin,
+            stdout,
+        }
+    }
+
+    fn order(&mut self, order: &str) -> String {
+        writeln!(self.stdin, "{order}").unwrap();
+        read_line(&mut self.stdout)
+    }
+
+    /// Has it start a child with two grandchildren.
+    fn family(&mut self) -> Vec<u32> {
+        let pids: Vec<u32> = self
+            .order("family")
+            .split(' ')
+            .map(|pid| pid.parse().unwrap())
+            .collect();
+        assert_eq!(pids.len(), 3);
+        assert!(pids.iter().all(|&pid| lives(pid)), "{pids:?}");
+        pids
+    }
+
+    /// What all its descendants carry in their environment.
+    fn marker(&self) -> Vec<u8> {
+        let environ = fs::read(format!("/proc/{}/environ", self.child.pid())).unwrap();
+        let mut variables = environ.split(|&byte| byte == 0);
+        variables
+            .find(|variable| variable.starts_with(b"LONGTAKE_CHILD="))
+            .unwrap()
+            .to_vec()
+    }
+
+    fn guardian(&self) -> Option<u32> {
+        let guards = |pid: &u32| {
+            let read = |file| fs::read_to_string(format!("/proc/{pid}/{file}")).unwrap_or_default();
+            read("cmdline").contains("longtake-guardian")
+                && read("status").contains(&format!("PPid:\t{}\n", self.child.pid()))
+        };
+        processes().filter(guards).find(|&pid| lives(pid))
+    }
+}
+
+fn processes() -> impl Iterator<Item = u32> {
+    let entries = fs::read_dir("/proc").unwrap();
+    entries.filter_map(|entry| entry.unwrap().file_name().to_str()?.parse().ok())
+}
+
+fn carriers(marker: &[u8]) -> Vec<u32> {
+    let carries = |pid: &u32| {
+        let environ = fs::read(format!("/proc/{pid}/environ")).unwrap_or_default();
+        environ.windows(marker.len()).any(|part| part == marker)
+    };
+    processes().filter(carries).collect()
+}
+
+fn signal(pid: u32, signal: nix::sys::signal::Signal) {
+    let pid = nix::unistd::Pid::from_raw(pid.try_into().unwrap());
+    nix::sys::signal::kill(pid, signal).unwrap();
+}
+
+#[track_caller]
+fn all_gone(pids: &[u32]) {
+    eventually("the family is gone", || !pids.iter().any(|&pid| lives(pid)));
+}
+
+/// Whatever kills the parent: nothing of three families is left, and the guardian leaves too.
+#[test]
+fn the_parent_dies() {
+    #[track_caller]
+    fn check(kill: impl FnOnce(&mut Embedder)) {
+        let mut embedder = Embedder::start();
+        let pids: Vec<u32> = (0..3).flat_map(|_| embedder.family()).collect();
+        let guardian = embedder.guardian().unwrap();
+        kill(&mut embedder);
+        embedder.child.wait().unwrap();
+        all_gone(&pids);
+        eventually("the guardian is gone", || !lives(guardian));
+    }
+    check(|embedder| embedder.child.signal(Signal::Kill).unwrap());
+    check(|embedder| embedder.child.signal_group(Signal::Kill).unwrap());
+    check(|embedder| embedder.child.signal_group(Signal::Term).unwrap());
+    check(|embedder| writeln!(embedder.stdin, "exit").unwrap());
+}
+
+/// Killed while it starts children as fast as it can: none of them escapes.
+#[test]
+fn the_parent_dies_in_the_middle_of_a_start() {
+    for after_us in (0..20).map(|step| step * 150) {
+        let mut embedder = Embedder::start();
+        let pids = embedder.family();
+        embedder
+            .stdin
+            .write_all(b"family\nfamily\nfamily\nfamily\n")
+            .unwrap();
+        std::thread::sleep(Duration::from_micros(after_us));
+        let marker = embedder.marker();
+        embedder.child.signal(Signal::Kill).unwrap();
+        embedder.child.wait().unwrap();
+        all_gone(&pids);
+        eventually("nobody carries its marker", || carriers(&marker).is_empty());
+    }
+}
+
+#[test]
+fn the_guardian_is_deaf_to_polite_signals() {
+    let mut embedder = Embedder::start();
+    let pids = embedder.family();
+    let guardian = embedder.guardian().unwrap();
+    for polite in ["SIGTERM", "SIGINT", "SIGHUP", "SIGQUIT"] {
+        signal(guardian, polite.parse().unwrap());
+    }
+    embedder.child.signal(Signal::Kill).unwrap();
+    all_gone(&pids);
+    eventually("the guardian is gone", || !lives(guardian));
+}
+
+/// A killed guardian is replaced without anybody doing anything, and the new one knows everything.
+#[test]
+fn a_killed_guardian_is_replaced() {
+    let mut embedder = Embedder::start();
+    let pids = embedder.family();
+    let first = embedder.guardian().unwrap();
+    signal(first, nix::sys::signal::SIGKILL);
+    eventually("there is another guardian", || {
+        embedder.guardian().is_some_and(|pid| pid != first)
+    });
+    assert!(
+        pids.iter().all(|&pid| lives(pid)),
+        "the change harms nobody"
+    );
+    assert!(embedder.family().iter().all(|&pid| lives(pid)));
+    embedder.child.signal(Signal::Kill).unwrap();
+    all_gone(&pids);
+}
+
+/// A guardian that stands still does not hold up its parent, which replaces it when the pipe is full.
+#[test]
+fn a_stuck_guardian_is_replaced() {
+    let mut embedder = Embedder::start();
+    let pids = embedder.family();
+    let first = embedder.guardian().unwrap();
+    signal(first, nix::sys::signal::SIGSTOP);
+    assert_eq!(embedder.order("churn 400"), "done");
+    assert_ne!(embedder.guardian().unwrap(), first);
+    assert!(!lives(first));
+    assert!(
+        pids.iter().all(|&pid| lives(pid)),
+        "the change harms nobody"
+    );
+    embedder.child.signal(Signal::Kill).unwrap();
+    all_gone(&pids);
+}
+
+#[test]
+fn two_parents_are_not_confused() {
+    let (mut one, mut other) = (Embedder::start(), Embedder::start());
+    let (of_one, of_other) = (one.family(), other.family());
+    let guardian = one.guardian().unwrap();
+    one.child.signal(Signal::Kill).unwrap();
+    all_gone(&of_one);
+    eventually("the guardian has done its work", || !lives(guardian));
+    assert!(of_other.iter().all(|&pid| lives(pid)));
+}
+
+/// The children of a child that embeds this crate too are ours to end as well.
+#[test]
+fn killing_a_parent_ends_its_families() {
+    let mut embedder = Embedder::start();
+    let pids: Vec<u32> = (0..2).flat_map(|_| embedder.family()).collect();
+    embedder.child.stop(&StopLadder::kill_only()).unwrap();
+    assert!(
+        !pids.iter().any(|&pid| lives(pid)),
+        "all are gone when the stop returns"
+    );
+}
