@@ -17,6 +17,7 @@ use crate::leftover;
 use crate::poll::poll_until;
 use crate::signal::Signal;
 use crate::stop::{self, StopError, Stopped};
+use crate::usage::{Usage, UsageError};
 
 /// How long a drop waits for a child that it has killed.
 const DROP_WITHIN: Duration = Duration::from_secs(1);
@@ -196,6 +197,20 @@ impl Child {
         Killer {
             leader: Arc::clone(&self.leader),
         }
+    }
+
+    /// What the group takes of the machine right now; of a zombie, what it took.
+    ///
+    /// Looks through all processes of the system, which takes milliseconds: sample, do not poll.
+    ///
+    /// # Errors
+    ///
+    /// Fails when the child is reaped.
+    pub fn usage(&self) -> Result<Usage, UsageError> {
+        if self.leader.is_reaped() {
+            return Err(UsageError::Gone { pid: self.pid() });
+        }
+        Usage::of_group(self.leader.pid()).map_err(|source| UsageError::Proc { source })
     }
 
     /// Ends the child and everything that descends from it, step by step, and reaps it.

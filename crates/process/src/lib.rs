@@ -17,6 +17,7 @@ mod spawn;
 mod stat;
 mod stop;
 mod sys;
+mod usage;
 
 pub use child::{Child, Killer, SignalError, WaitError, set_nonblocking};
 pub use command::{Command, Input, IoPriority, Limit, Output, Resource};
@@ -26,3 +27,4 @@ pub use log::{BoundedLog, KeptLine, LogLimits};
 pub use signal::Signal;
 pub use spawn::SpawnError;
 pub use stop::{StopError, Stopped, StoppedBy};
+pub use usage::{IoUsage, Usage, UsageError};

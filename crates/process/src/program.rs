@@ -9,6 +9,7 @@ use std::path::{self, Path, PathBuf};
 
 use rustix::fs::Access;
 use rustix::io::Errno;
+use rustix::thread::CapabilitySet;
 
 use crate::command::Command;
 use crate::marker::{self, Marker};
@@ -47,6 +48,7 @@ impl Program {
         let mut file = target;
         let mut argv = vec![command.program.clone()];
         if command.uid.is_some() || command.gid.is_some() {
+            demand_privileges(command)?;
             argv = prefixed(privileges(command), &file);
             file = tool("setpriv", search)?;
         }
@@ -136,6 +138,19 @@ fn prefixed(mut tool: Vec<OsString>, file: &Path) -> Vec<OsString> {
     tool.push("--".into());
     tool.push(file.into());
     tool
+}
+
+/// Without them setpriv would start and fail, which looks like a failure of the program.
+fn demand_privileges(command: &Command) -> Result<(), SpawnError> {
+    let mut needed = CapabilitySet::SETGID;
+    needed.set(CapabilitySet::SETUID, command.uid.is_some());
+    match rustix::thread::capabilities(None) {
+        Ok(ours) if !ours.effective.contains(needed) => Err(SpawnError::NotPrivileged {
+            program: command.program.clone(),
+        }),
+        // Where capabilities cannot be asked for, setpriv shall find out.
+        Ok(_) | Err(_) => Ok(()),
+    }
 }
 
 fn privileges(command: &Command) -> Vec<OsString> {

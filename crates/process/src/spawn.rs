@@ -66,6 +66,12 @@ pub enum SpawnError {
         /// `prlimit` or `setpriv`.
         tool: &'static str,
     },
+    /// We may not run programs as another user or group.
+    #[error("program {} as another user needs CAP_SETUID and CAP_SETGID", program.display())]
+    NotPrivileged {
+        /// As the command named it.
+        program: OsString,
+    },
     /// No file descriptor is left, or `/dev/null` cannot be opened.
     #[error("cannot open the files for program {}", program.display())]
     Files {

@@ -3,7 +3,8 @@
 //! Takes orders on stdin, one a line, and answers each with one line on stdout:
 //! `family` starts a child with a grandchild in its group and one in a session of its own, all
 //! deaf to SIGTERM, from a thread that ends at once, and names the three; `churn N` runs N children that
-//! end by themselves; `exit` leaves at once, without cleaning up.
+//! end by themselves; `user` runs a child as another user, and tells the
+//! error; `exit` leaves at once, without cleaning up.
 
 use std::error::Error;
 use std::io::{self, BufRead, BufReader, Write};
@@ -46,6 +47,10 @@ fn obey() -> Result<(), Box<dyn Error + Send + Sync>> {
                 }
                 "done".to_owned()
             }
+            "user" => match Command::new("/bin/true").uid(65534).gid(65534).spawn() {
+                Ok(_) => "started".to_owned(),
+                Err(error) => error.to_string(),
+            },
             "exit" => leave(),
             _ => return Err(format!("unknown order {order:?}").into()),
         };

@@ -4,6 +4,7 @@
 mod guardian;
 mod spawn;
 mod stop;
+mod usage;
 mod wait;
 
 use std::fs;
@@ -11,7 +12,7 @@ use std::io::{PipeReader, Read};
 use std::thread;
 use std::time::{Duration, Instant};
 
-use longtake_process::{Child, Command, Output};
+use longtake_process::{Child, Command, Input, Output};
 
 /// Longer than anything takes here, however busy the machine.
 pub(crate) const LONG: Duration = Duration::from_secs(30);
@@ -26,9 +27,10 @@ pub(crate) fn sh(script: &str) -> Command {
     command
 }
 
-/// Starts the script, and returns when it has said `ready` with what else was on that line.
+/// Starts the script with a pipe as its stdin, and returns when it has said `ready`, with what else was on
+/// that line.
 pub(crate) fn start(script: &str) -> (Child, PipeReader, String) {
-    let mut child = sh(script).spawn().unwrap();
+    let mut child = sh(script).stdin(Input::Pipe).spawn().unwrap();
     let mut stdout = child.take_stdout().unwrap();
     let line = read_line(&mut stdout);
     let said = line

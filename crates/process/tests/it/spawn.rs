@@ -188,6 +188,50 @@ fn limits_leave_no_process_between() {
     assert_eq!(child.wait().unwrap().code(), Some(7));
 }
 
+/// As root the ids change; as anybody else, or as root without capabilities, the answer says why not.
+#[test]
+fn another_user() {
+    let mut command = Command::new("/bin/sh");
+    command
+        .args(["-c", "id -u; id -g; id -G"])
+        .uid(65534)
+        .gid(65533);
+    if rustix::process::geteuid().is_root() {
+        assert_eq!(output_of(&mut command), "65534\n65533\n65533\n");
+    } else {
+        let error = command.spawn().unwrap_err();
+        assert!(
+            matches!(error, SpawnError::NotPrivileged { .. }),
+            "{error:?}"
+        );
+    }
+}
+
+#[test]
+fn root_without_capabilities_is_no_root() {
+    let embedder = env!("CARGO_BIN_EXE_embedder");
+    let mut command = if rustix::process::geteuid().is_root() {
+        let mut command = Command::new("setpriv");
+        command.args(["--bounding-set=-all", "--inh-caps=-all", embedder]);
+        command
+    } else {
+        Command::new(embedder)
+    };
+    let mut child = command
+        .stdin(Input::Pipe)
+        .stdout(Output::Pipe)
+        .spawn()
+        .unwrap();
+    child.take_stdin().unwrap().write_all(b"user\n").unwrap();
+    let mut said = String::new();
+    child
+        .take_stdout()
+        .unwrap()
+        .read_to_string(&mut said)
+        .unwrap();
+    assert!(said.contains("CAP_SETUID and CAP_SETGID"), "{said}");
+}
+
 #[test]
 fn not_started() {
     let dir = tempfile::tempdir().unwrap();
