@@ -1,15 +1,20 @@
 //! Run ffmpeg and ffprobe as processes: typed commands, exact progress, bounded logs, structured errors.
 
+mod cause;
 mod command;
+mod failure;
 mod level;
 mod log_line;
+mod log_tail;
 mod progress;
 mod redact;
 mod version;
 
 pub use command::{Codec, CommandError, FfmpegCommand, Input, Output, Overwrite};
+pub use failure::{Ending, Kind, classify};
 pub use level::Level;
 pub use log_line::LogLine;
+pub use log_tail::{Diagnostic, LogTail};
 pub use progress::{Block, ProgressParser};
 pub use redact::redact;
 pub use version::Version;
