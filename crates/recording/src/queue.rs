@@ -135,15 +135,22 @@ pub(crate) fn queue<T: Queued>(
     });
     (
         QueueSender {
-            shared: Arc::clone(&shared),
+            end: Arc::new(SendingEnd {
+                shared: Arc::clone(&shared),
+            }),
         },
         QueueReceiver { shared },
     )
 }
 
-/// The side that puts in.
+/// The side that puts in. The queue closes when its last sender is dropped.
 #[derive(Debug)]
 pub(crate) struct QueueSender<T: Queued> {
+    end: Arc<SendingEnd<T>>,
+}
+
+#[derive(Debug)]
+struct SendingEnd<T: Queued> {
     shared: Arc<Shared<T>>,
 }
 
@@ -182,10 +189,10 @@ impl<T: Queued> QueueSender<T> {
     /// Offers one item; gives it back when the queue is closed. Waits only with
     /// [`WhenFull::Block`], and then until there is room or the queue is closed.
     pub(crate) fn offer(&self, item: T) -> Result<Offered<T>, T> {
-        let mut state = self.shared.state.lock();
-        if self.shared.when_full == WhenFull::Block {
+        let mut state = self.end.shared.state.lock();
+        if self.end.shared.when_full == WhenFull::Block {
             while !state.closed && !state.core.has_room_for(&item) {
-                self.shared.drained.wait(&mut state);
+                self.end.shared.drained.wait(&mut state);
             }
         }
         if state.closed {
@@ -193,12 +200,26 @@ impl<T: Queued> QueueSender<T> {
         }
         let offered = state.core.offer(item);
         drop(state);
-        self.shared.filled.notify_one();
+        self.end.shared.filled.notify_one();
         Ok(offered)
     }
 
     /// Closes the queue: nothing more goes in, what is in it can still be taken.
     pub(crate) fn close(&self) {
+        self.end.shared.close();
+    }
+}
+
+impl<T: Queued> Clone for QueueSender<T> {
+    fn clone(&self) -> Self {
+        Self {
+            end: Arc::clone(&self.end),
+        }
+    }
+}
+
+impl<T: Queued> Drop for SendingEnd<T> {
+    fn drop(&mut self) {
         self.shared.close();
     }
 }
