@@ -4,7 +4,7 @@
 //! synced; and a file that is written in place is for a while neither the old nor the new one.
 //! [`replace`] does the three steps in the right order. Programs that do more than that (write a
 //! growing file, rename it when it is whole) go through [`Storage`], so that their tests can
-//! put a simulated disk in its place that loses what was not synced.
+//! put a [simulated disk](sim) in its place that loses what was not synced.
 //!
 //! ```
 //! use longtake_durable::{RealStorage, read, replace};
@@ -22,6 +22,8 @@ mod storage;
 mod read;
 mod real;
 mod replace;
+
+pub mod sim;
 
 pub use read::read;
 pub use real::RealStorage;

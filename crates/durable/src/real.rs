@@ -35,9 +35,8 @@ impl Storage for RealStorage {
     }
 
     fn create_like(&self, path: &Path, model: &Path) -> io::Result<Arc<dyn StoredFile>> {
-        let mode = match fs::symlink_metadata(model) {
+        let mode = match fs::metadata(model) {
             Ok(metadata) if metadata.is_file() => metadata.mode() & 0o777,
-            // The mode of a symbolic link says nothing.
             Ok(_) => return self.create_new(path),
             Err(error) if error.kind() == io::ErrorKind::NotFound => return self.create_new(path),
             Err(error) => return Err(error),
@@ -45,7 +44,8 @@ impl Storage for RealStorage {
         let file = read_write().create_new(true).mode(mode).open(path)?;
         // The umask may have taken away what the model has; nobody can have opened more so far.
         if file.metadata()?.mode() & 0o777 != mode {
-            file.set_permissions(fs::Permissions::from_mode(mode))?;
+            file.set_permissions(fs::Permissions::from_mode(mode))
+                .inspect_err(|_| drop(fs::remove_file(path)))?;
         }
         Ok(Arc::new(RealFile(file)))
     }

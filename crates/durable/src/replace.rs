@@ -17,7 +17,8 @@ use crate::storage::{Storage, StoredFile};
 /// a time: a second one would take the first one's half-written file for a leftover.
 ///
 /// The permission bits of the old file are kept; its owner, its attributes and its other hard
-/// links are not. A symbolic link is replaced itself, what it points to stays as it is.
+/// links are not. A symbolic link is replaced itself, by a file with the permission bits of what
+/// it points to, which stays as it is.
 ///
 /// The folder must exist, and must be durable itself if the file is to be.
 ///
