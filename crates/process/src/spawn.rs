@@ -307,3 +307,23 @@ impl Source {
         })
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use rustix::io::Errno;
+
+    use super::*;
+
+    #[test]
+    fn the_kernels_answers() {
+        #[track_caller]
+        fn check(errno: Errno, want: &str) {
+            let error = explain(Command::new("prog").cwd("/"), errno.into());
+            assert_eq!(error.to_string(), want, "{errno:?}");
+        }
+        check(Errno::AGAIN, "no resources left to start program prog");
+        check(Errno::NOMEM, "no resources left to start program prog");
+        check(Errno::ACCESS, "cannot run program prog");
+        check(Errno::NOENT, "cannot run program prog");
+    }
+}

@@ -4,14 +4,16 @@
 //! `family` starts a child with a grandchild in its group and one in a session of its own, all
 //! deaf to SIGTERM, from a thread that ends at once, and names the three; `churn N` runs N children that
 //! end by themselves; `user` runs a child as another user, and tells the
-//! error; `exit` leaves at once, without cleaning up.
+//! error; `hoard` starts children until there is an error, and tells it; `steal` reaps a child behind its
+//! owner's back; `exit` leaves at once, without cleaning up.
 
 use std::error::Error;
 use std::io::{self, BufRead, BufReader, Write};
 use std::process::ExitCode;
 use std::thread;
 
-use longtake_process::{Child, Command, Output};
+use longtake_process::{Child, Command, Input, Output, Signal, SignalError, StopError};
+use rustix::process::WaitOptions;
 
 const FAMILY: &str = "trap '' TERM
     sleep 1000 & one=$!
@@ -51,6 +53,8 @@ fn obey() -> Result<(), Box<dyn Error + Send + Sync>> {
                 Ok(_) => "started".to_owned(),
                 Err(error) => error.to_string(),
             },
+            "hoard" => hoard(&mut children),
+            "steal" => steal()?,
             "exit" => leave(),
             _ => return Err(format!("unknown order {order:?}").into()),
         };
@@ -66,6 +70,38 @@ fn start_family() -> Result<(Child, String), Box<dyn Error + Send + Sync>> {
     BufReader::new(child.take_stdout().expect("stdout is a pipe")).read_line(&mut said)?;
     let pids = format!("{} {}", child.pid(), said.trim());
     Ok((child, pids))
+}
+
+/// Starts children until there is an error.
+fn hoard(children: &mut Vec<Child>) -> String {
+    loop {
+        let mut command = Command::new("/bin/sleep");
+        command
+            .arg("1000")
+            .stdin(Input::Pipe)
+            .stdout(Output::Pipe)
+            .stderr(Output::Pipe);
+        match command.spawn() {
+            Ok(child) => children.push(child),
+            Err(error) => return error.to_string(),
+        }
+    }
+}
+
+/// Reaps a child behind its owner's back.
+fn steal() -> Result<String, Box<dyn Error + Send + Sync>> {
+    let mut child = Command::new("/bin/true").spawn()?;
+    rustix::process::wait(WaitOptions::empty())?;
+    let lost = |lost: bool| if lost { "lost" } else { "not lost" };
+    let wait = lost(child.wait().is_err());
+    let signal = child.signal_group(Signal::Kill);
+    let signal = if matches!(signal, Err(SignalError::Gone { .. })) {
+        "gone"
+    } else {
+        "not gone"
+    };
+    let stop = lost(matches!(child.kill(), Err(StopError::StatusLost { .. })));
+    Ok(format!("wait: {wait}, signal: {signal}, stop: {stop}"))
 }
 
 #[expect(clippy::exit, reason = "the point is that nothing is dropped")]

@@ -4,7 +4,7 @@ use std::fs;
 use std::io::{PipeReader, PipeWriter, Write};
 use std::time::Duration;
 
-use longtake_process::{Child, Command, Input, Output, Signal, StopLadder};
+use longtake_process::{Child, Command, Input, Limit, Output, Resource, Signal, StopLadder};
 
 use crate::{eventually, lives, read_line};
 
@@ -16,7 +16,11 @@ struct Embedder {
 
 impl Embedder {
     fn start() -> Self {
-        let mut child = Command::new(env!("CARGO_BIN_EXE_embedder"))
+        Self::of(&mut Command::new(env!("CARGO_BIN_EXE_embedder")))
+    }
+
+    fn of(command: &mut Command) -> Self {
+        let mut child = command
             .stdin(Input::Pipe)
             .stdout(Output::Pipe)
             .spawn()
@@ -186,6 +190,31 @@ fn two_parents_are_not_confused() {
     all_gone(&of_one);
     eventually("the guardian has done its work", || !lives(guardian));
     assert!(of_other.iter().all(|&pid| lives(pid)));
+}
+
+/// At whatever moment the files run out: the answer says so, what was half started is gone, and the
+/// guardian still knows all others.
+#[test]
+fn files_run_out_in_the_parent() {
+    for open_files in 24..44 {
+        let mut command = Command::new(env!("CARGO_BIN_EXE_embedder"));
+        let mut embedder =
+            Embedder::of(command.limit(Resource::OpenFiles, Limit::both(open_files)));
+        let pids = embedder.family();
+        let said = embedder.order("hoard");
+        assert_eq!(
+            said, "cannot open the files for program /bin/sleep",
+            "{open_files} files"
+        );
+        let marker = embedder.marker();
+        assert!(
+            carriers(&marker).len() > pids.len(),
+            "at least one more was started"
+        );
+        embedder.child.signal(Signal::Kill).unwrap();
+        all_gone(&pids);
+        eventually("nobody carries its marker", || carriers(&marker).is_empty());
+    }
 }
 
 /// The children of a child that embeds this crate too are ours to end as well.

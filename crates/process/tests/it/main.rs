@@ -30,7 +30,12 @@ pub(crate) fn sh(script: &str) -> Command {
 /// Starts the script with a pipe as its stdin, and returns when it has said `ready`, with what else was on
 /// that line.
 pub(crate) fn start(script: &str) -> (Child, PipeReader, String) {
-    let mut child = sh(script).stdin(Input::Pipe).spawn().unwrap();
+    until_ready(sh(script).stdin(Input::Pipe))
+}
+
+/// Starts the command, and returns when it has said `ready`, with what else was on that line.
+pub(crate) fn until_ready(command: &mut Command) -> (Child, PipeReader, String) {
+    let mut child = command.stdout(Output::Pipe).spawn().unwrap();
     let mut stdout = child.take_stdout().unwrap();
     let line = read_line(&mut stdout);
     let said = line

@@ -5,10 +5,11 @@ use std::os::unix::process::ExitStatusExt;
 use std::thread;
 use std::time::{Duration, Instant};
 
-use longtake_process::{Input, Signal, SignalError, set_nonblocking};
+use longtake_process::{Command, Input, Output, Signal, SignalError, set_nonblocking};
 use rustix::event::{PollFd, PollFlags, poll};
+use rustix::time::{ClockId, clock_gettime};
 
-use crate::{LONG, eventually, lives, read_line, sh, start, state};
+use crate::{LONG, eventually, lives, read_line, sh, start, state, until_ready};
 
 #[test]
 fn statuses() {
@@ -72,6 +73,44 @@ fn the_pidfd_is_readable_when_the_leader_has_exited() {
         1
     );
     assert_eq!(child.try_wait().unwrap().unwrap().code(), Some(2));
+}
+
+/// A debugger holds the dead leader: its pidfd is readable, but its status cannot be had. Waiting for it
+/// neither hangs nor spins, and a stop ends the debugger too, which lets go of it.
+#[test]
+fn a_debugger_holds_the_zombie() {
+    let mut command = Command::new(env!("CARGO_BIN_EXE_misbehave"));
+    let (mut child, _stdout, tracer) = until_ready(&mut command);
+    child.signal(Signal::Kill).unwrap();
+    eventually("the leader is dead", || !lives(child.pid()));
+    let before = clock_gettime(ClockId::ThreadCPUTime);
+    assert_eq!(
+        child.wait_timeout(Duration::from_millis(500)).unwrap(),
+        None
+    );
+    let spent = clock_gettime(ClockId::ThreadCPUTime) - before;
+    assert!(
+        spent.tv_sec == 0 && spent.tv_nsec < 250_000_000,
+        "{spent:?} of CPU to wait 500 ms"
+    );
+    let stopped = child.kill().unwrap();
+    assert_eq!(stopped.status.signal(), Some(9));
+    assert!(!lives(tracer.parse().unwrap()));
+}
+
+/// Somebody else in the process takes the status away: that is an answer, everywhere, and no signal goes
+/// to a number that is not ours any more.
+#[test]
+fn the_status_is_stolen() {
+    let mut embedder = Command::new(env!("CARGO_BIN_EXE_embedder"));
+    let mut child = embedder
+        .stdin(Input::Pipe)
+        .stdout(Output::Pipe)
+        .spawn()
+        .unwrap();
+    child.take_stdin().unwrap().write_all(b"steal\n").unwrap();
+    let said = read_line(&mut child.take_stdout().unwrap());
+    assert_eq!(said, "wait: lost, signal: gone, stop: lost");
 }
 
 /// Only our end becomes non-blocking: a child that reads slowly still blocks in its own.
