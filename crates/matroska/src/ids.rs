@@ -40,6 +40,7 @@ pub(crate) const CODEC_ID: u32 = 0x86;
 pub(crate) const CODEC_PRIVATE: u32 = 0x63A2;
 pub(crate) const CODEC_DELAY: u32 = 0x56AA;
 pub(crate) const SEEK_PRE_ROLL: u32 = 0x56BB;
+pub(crate) const CONTENT_ENCODINGS: u32 = 0x6D80;
 pub(crate) const VIDEO: u32 = 0xE0;
 pub(crate) const PIXEL_WIDTH: u32 = 0xB0;
 pub(crate) const PIXEL_HEIGHT: u32 = 0xBA;
@@ -70,3 +71,6 @@ pub(crate) const TARGETS: u32 = 0x63C0;
 pub(crate) const SIMPLE_TAG: u32 = 0x67C8;
 pub(crate) const TAG_NAME: u32 = 0x45A3;
 pub(crate) const TAG_STRING: u32 = 0x4487;
+
+pub(crate) const ATTACHMENTS: u32 = 0x1941_A469;
+pub(crate) const CHAPTERS: u32 = 0x1043_A770;

@@ -1,6 +1,7 @@
 //! The writer: blocks go in, complete clusters come out, and at the end what completes the file.
 
 pub(crate) mod cluster;
+pub(crate) mod copy;
 mod cues;
 pub(crate) mod header;
 pub(crate) mod trailer;
@@ -108,7 +109,7 @@ pub enum BlockError {
 }
 
 /// The largest header; a [`Reader`](crate::Reader) takes no larger one.
-pub(crate) const MAX_HEADER_BYTES: usize = 16 << 20;
+pub(crate) const MAX_HEADER_BYTES: usize = 4 << 20;
 
 /// The largest track number that takes one byte; 127 would mean "not known".
 const MAX_TRACK_NUMBER: u64 = 126;
@@ -227,10 +228,9 @@ impl Muxer {
 
     fn check_block(&self, block: &Block) -> Result<TrackUse, BlockError> {
         let &Block { track, pts_us, .. } = block;
-        let in_use = self.tracks.iter().find(|known| known.number == track);
-        let Some(in_use) = in_use else {
-            return Err(BlockError::UnknownTrack { track });
-        };
+        let in_use = self
+            .track_use(track)
+            .ok_or(BlockError::UnknownTrack { track })?;
         if pts_us < 0 {
             return Err(BlockError::BeforeZero { track, pts_us });
         }
@@ -245,7 +245,12 @@ impl Muxer {
         if bytes > MAX_BLOCK_BYTES {
             return Err(BlockError::TooLarge { track, bytes });
         }
-        Ok(*in_use)
+        Ok(in_use)
+    }
+
+    fn track_use(&self, number: u64) -> Option<TrackUse> {
+        let mut tracks = self.tracks.iter();
+        tracks.find(|track| track.number == number).copied()
     }
 
     /// Takes note of a block in the cluster at `position`, for cues and duration.

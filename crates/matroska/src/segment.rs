@@ -83,6 +83,17 @@ pub(crate) fn matroska_date(date: SystemTime) -> i64 {
     }
 }
 
+/// The date that lies `ns` nanoseconds from Matroska's epoch, if the system can express it.
+pub(crate) fn system_time(ns: i64) -> Option<SystemTime> {
+    let epoch = SystemTime::UNIX_EPOCH + MATROSKA_EPOCH;
+    let distance = Duration::from_nanos(ns.unsigned_abs());
+    if ns < 0 {
+        epoch.checked_sub(distance)
+    } else {
+        epoch.checked_add(distance)
+    }
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -90,12 +101,14 @@ mod tests {
     #[test]
     fn dates_count_from_2001() {
         let unix = SystemTime::UNIX_EPOCH;
-        assert_eq!(matroska_date(unix + MATROSKA_EPOCH), 0);
-        assert_eq!(
-            matroska_date(unix + MATROSKA_EPOCH + Duration::from_nanos(7)),
-            7
-        );
-        assert_eq!(matroska_date(unix), -978_307_200_000_000_000);
+        for (date, ns) in [
+            (unix + MATROSKA_EPOCH, 0),
+            (unix + MATROSKA_EPOCH + Duration::from_nanos(7), 7),
+            (unix, -978_307_200_000_000_000),
+        ] {
+            assert_eq!(matroska_date(date), ns);
+            assert_eq!(system_time(ns), Some(date));
+        }
         let in_far_future = unix + Duration::from_secs(20_000_000_000);
         assert_eq!(matroska_date(in_far_future), i64::MAX);
     }

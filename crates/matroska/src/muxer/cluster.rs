@@ -4,7 +4,7 @@ use std::io::{self, IoSlice, Write};
 
 use bytes::Bytes;
 
-use crate::{block::Block, ebml, ids};
+use crate::{block::Block, ebml, ids, reader::cluster::StoredCluster};
 
 /// A complete cluster, to be written at [`offset`](Self::offset) in one go.
 ///
@@ -14,7 +14,6 @@ pub struct Cluster {
     parts: Vec<Bytes>,
     offset: u64,
     len: u64,
-    blocks: usize,
     first_pts_us: i64,
     last_pts_us: i64,
 }
@@ -90,11 +89,6 @@ impl Cluster {
         self.len
     }
 
-    /// How many blocks the cluster holds; at least one.
-    pub fn blocks(&self) -> usize {
-        self.blocks
-    }
-
     /// The earliest time of its blocks, in µs.
     pub fn first_pts_us(&self) -> i64 {
         self.first_pts_us
@@ -104,9 +98,24 @@ impl Cluster {
     pub fn last_pts_us(&self) -> i64 {
         self.last_pts_us
     }
+
+    /// The bytes of `stored`, to be written at `offset`.
+    pub(crate) fn copied(stored: &StoredCluster, offset: u64) -> Self {
+        Self {
+            parts: vec![stored.raw().clone()],
+            offset,
+            len: stored.len(),
+            first_pts_us: stored.first_pts_us(),
+            last_pts_us: stored.last_pts_us(),
+        }
+    }
 }
 
 impl Pending {
+    pub(crate) fn is_empty(&self) -> bool {
+        self.blocks.is_empty()
+    }
+
     /// Whether `block` may join the blocks that are here.
     pub(crate) fn has_room_for(&self, block: &Block) -> bool {
         if self.blocks.is_empty() {
@@ -136,7 +145,6 @@ impl Pending {
         if self.blocks.is_empty() {
             return None;
         }
-        let blocks = self.blocks.len();
         let mut layout = ClusterLayout::new(self);
         for block in self.blocks.drain(..) {
             layout.put(block, self.first_pts_us);
@@ -147,7 +155,6 @@ impl Pending {
             parts: layout.into_parts(),
             offset,
             len,
-            blocks,
             first_pts_us: self.first_pts_us,
             last_pts_us: self.last_pts_us,
         })

@@ -13,7 +13,7 @@ use crate::{
 };
 
 /// The version of the layout that this crate writes; it stands in MuxingApp.
-pub(crate) const LAYOUT_VERSION: u32 = 1;
+pub(crate) const LAYOUT_VERSION: u64 = 1;
 
 /// What MuxingApp says before the version of the layout.
 pub(crate) const MUXING_APP: &str = "longtake-matroska layout ";
@@ -25,7 +25,7 @@ pub(crate) const TICK_NS: u64 = 1000;
 /// takes two bytes.
 pub(crate) const RESERVED_LEN: usize = 4 + 1 + ebml::CRC_ELEMENT_LEN + SEEK_ENTRIES * SEEK_LEN;
 
-/// Info, Tracks, Tags and Cues.
+/// Info, Tags, Tracks and Cues.
 const SEEK_ENTRIES: usize = 4;
 /// A Seek with a position of eight bytes: 3 of its own head, 7 of SeekID, 11 of SeekPosition.
 const SEEK_LEN: usize = 21;
@@ -52,8 +52,8 @@ pub(crate) struct Layout {
     pub(crate) info: usize,
     /// Info's data: CRC-32, Duration (or its Void), then the rest.
     pub(crate) info_data: Range<usize>,
-    pub(crate) tracks: usize,
     pub(crate) tags: Option<usize>,
+    pub(crate) tracks: usize,
 }
 
 impl HeaderBytes {
@@ -82,16 +82,17 @@ impl HeaderBytes {
             .find(|&data_len| ebml::element_len(ids::INFO, data_len) == info_end - info_at)
             .expect("some size field fits the element that was just written");
 
+        let tags_at = (!info.tags.is_empty()).then_some(buf.len());
+        if tags_at.is_some() {
+            put_tags(&mut buf, info);
+        }
+        // Tracks come last, so that a header which has them was read whole.
         let tracks_at = buf.len();
         ebml::put_checked_master(&mut buf, ids::TRACKS, |buf| {
             for track in tracks {
                 put_track(buf, track);
             }
         });
-        let tags_at = (!info.tags.is_empty()).then_some(buf.len());
-        if tags_at.is_some() {
-            put_tags(&mut buf, info);
-        }
         Self {
             bytes: Bytes::from(buf),
             layout: Layout {
@@ -99,8 +100,8 @@ impl HeaderBytes {
                 segment_data,
                 info: info_at,
                 info_data: info_end - info_len..info_end,
-                tracks: tracks_at,
                 tags: tags_at,
+                tracks: tracks_at,
             },
         }
     }
@@ -144,10 +145,10 @@ impl HeaderBytes {
         let start = buf.len();
         ebml::put_checked_master(buf, ids::SEEK_HEAD, |buf| {
             put_seek(buf, ids::INFO, layout.info - layout.segment_data);
-            put_seek(buf, ids::TRACKS, layout.tracks - layout.segment_data);
             if let Some(tags) = layout.tags {
                 put_seek(buf, ids::TAGS, tags - layout.segment_data);
             }
+            put_seek(buf, ids::TRACKS, layout.tracks - layout.segment_data);
             if let Some(cues_at) = cues_at {
                 put_seek(buf, ids::CUES, cues_at - layout.segment_data as u64);
             }

@@ -2,5 +2,6 @@
 #![expect(clippy::unwrap_used, reason = "a test ends at the first surprise")]
 
 mod complete;
+mod damage;
 mod raw_input;
 mod tools;

@@ -1,11 +1,14 @@
 //! Real ffmpeg and ffprobe, and files to feed them.
 
 use std::{
-    io::Write,
+    io::{Read, Write},
     process::{Command, Stdio},
+    time::Duration,
 };
 
-use longtake_matroska::{Block, Muxer};
+use longtake_matroska::{
+    Block, Cue, Damage, Muxer, ReadError, Reader, SegmentInfo, StoredCluster, Track,
+};
 
 /// What a program said; it ended well.
 #[derive(Debug)]
@@ -68,4 +71,79 @@ pub(crate) fn complete(muxer: Muxer, mut file: Vec<u8>) -> Vec<u8> {
         file[start..start + patch.bytes.len()].copy_from_slice(&patch.bytes);
     }
     file
+}
+
+/// What a reader found in a file.
+#[derive(Debug)]
+pub(crate) struct Found {
+    pub(crate) clusters: Vec<StoredCluster>,
+    pub(crate) damage: Option<Damage>,
+    pub(crate) good_until: u64,
+    pub(crate) is_complete: bool,
+    pub(crate) cues: Vec<Cue>,
+}
+
+impl Found {
+    pub(crate) fn blocks(&self) -> Vec<Block> {
+        self.clusters
+            .iter()
+            .flat_map(StoredCluster::blocks)
+            .collect()
+    }
+}
+
+/// Reads all that is good of a file whose header is.
+#[track_caller]
+pub(crate) fn read(file: &[u8]) -> Found {
+    read_from(Reader::new(file).unwrap())
+}
+
+#[track_caller]
+pub(crate) fn read_from<R: Read>(mut reader: Reader<R>) -> Found {
+    let mut clusters = Vec::new();
+    let damage = loop {
+        match reader.next_cluster() {
+            Ok(Some(cluster)) => {
+                assert!(cluster.offset() + cluster.len() <= reader.good_until());
+                clusters.push(cluster);
+            }
+            Ok(None) => break None,
+            Err(ReadError::Damaged(damage)) => break Some(damage),
+            Err(error) => panic!("{error}"),
+        }
+    };
+    // Asked again, it says the same.
+    match (reader.next_cluster(), damage) {
+        (Ok(None), None) => {}
+        (Err(ReadError::Damaged(again)), Some(first)) => assert_eq!(again, first),
+        (other, _) => panic!("{other:?}"),
+    }
+    Found {
+        clusters,
+        damage,
+        good_until: reader.good_until(),
+        is_complete: reader.is_complete(),
+        cues: reader.cues().to_vec(),
+    }
+}
+
+/// A muxer of a video and a data track, and ten blocks for it of every kind: with and without a
+/// duration, keyframes and others, payloads beside their heads and apart.
+pub(crate) fn small_recording() -> (Muxer, Vec<Block>) {
+    let info = SegmentInfo::default()
+        .title("small")
+        .tag("RECORDING_ID", "x");
+    let video = Track::video(1, "V_MJPEG", 16, 16).name("rgb");
+    let data = Track::data(2).name("imu");
+    let muxer = Muxer::new(info, vec![video, data]).unwrap();
+    let mut blocks = Vec::new();
+    for n in 0..5_u8 {
+        let pts_us = 1_000_003 + i64::from(n) * 33_367;
+        let picture = Block::new(1, pts_us, vec![n; if n == 3 { 600 } else { 20 }]);
+        blocks.push(picture.keyframe(n % 2 == 0));
+        let json = format!("{{\"n\":{n}}}");
+        let reading = Block::new(2, pts_us - 7, json).keyframe(n % 3 == 0);
+        blocks.push(reading.duration(Duration::from_micros(u64::from(n) * 10_000)));
+    }
+    (muxer, blocks)
 }
