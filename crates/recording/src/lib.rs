@@ -2,6 +2,7 @@
 
 mod anchor;
 mod capture;
+mod chunk;
 mod clock;
 mod counts;
 mod device;
@@ -19,6 +20,9 @@ mod tap;
 mod wall_clock;
 
 pub use capture::{Capture, DEFAULT_READY_TIMEOUT, DeviceSummary, OpenError, Unhealthy};
+pub use chunk::{
+    CHUNK_HEADER_VERSION, CHUNK_TAG, ChunkHeader, ChunkHeaderError, DeclaredStream,
+};
 pub use clock::{ClockPair, Monotonic};
 pub use counts::{Counts, DropReason, Gap, GapReason};
 pub use device::{Device, DeviceFault, Outlet, SourcePacket};
