@@ -58,7 +58,8 @@ pub struct Command {
 pub enum Input {
     /// `/dev/null`.
     Null,
-    /// Our own stdin.
+    /// Our own stdin. If it is a terminal, the kernel stops a child that reads from it (`SIGTTIN`), as
+    /// its group is not the terminal's.
     Inherit,
     /// A new pipe; [`Child::take_stdin`] gives our end.
     Pipe,

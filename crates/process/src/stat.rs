@@ -10,7 +10,7 @@ use rustix::process::Pid;
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(crate) struct Stat {
     pub(crate) pid: i32,
-    /// One letter: `Z` is dead and not reaped, `X` is dead.
+    /// Of the first thread, one letter: `Z` is dead and not reaped, `X` is dead.
     pub(crate) state: u8,
     pub(crate) group: i32,
     /// CPU time in clock ticks, of this process and its threads.
@@ -19,6 +19,8 @@ pub(crate) struct Stat {
     /// CPU time in clock ticks, of the children that it has reaped, with theirs.
     pub(crate) reaped_user_ticks: u64,
     pub(crate) reaped_system_ticks: u64,
+    /// Threads, the first one included even when it has ended.
+    pub(crate) threads: u64,
     /// Clock ticks between boot and its start.
     pub(crate) started_ticks: u64,
     pub(crate) resident_pages: u64,
@@ -53,7 +55,8 @@ impl Stat {
         let system_ticks = number(fields.next()?)?; // 15
         let reaped_user_ticks = unsigned(fields.next()?)?; // 16
         let reaped_system_ticks = unsigned(fields.next()?)?; // 17
-        let started_ticks = number(fields.nth(4)?)?; // 22
+        let threads = unsigned(fields.nth(2)?)?; // 20
+        let started_ticks = number(fields.nth(1)?)?; // 22
         let resident_pages = unsigned(fields.nth(1)?)?; // 24
         Some(Self {
             pid,
@@ -63,13 +66,15 @@ impl Stat {
             system_ticks,
             reaped_user_ticks,
             reaped_system_ticks,
+            threads,
             started_ticks,
             resident_pages,
         })
     }
 
+    /// Whether the process is dead, with all its threads: the first one may be a zombie alone.
     pub(crate) fn is_dead(&self) -> bool {
-        matches!(self.state, b'Z' | b'X' | b'x')
+        matches!(self.state, b'Z' | b'X' | b'x') && self.threads <= 1
     }
 
     pub(crate) fn process(&self) -> Option<Pid> {
@@ -105,6 +110,7 @@ mod tests {
             system_ticks: 60,
             reaped_user_ticks: 70,
             reaped_system_ticks: 80,
+            threads: 4,
             started_ticks: 123_456,
             resident_pages: 5120,
         }

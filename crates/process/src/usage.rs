@@ -152,6 +152,7 @@ mod tests {
             system_ticks,
             reaped_user_ticks,
             reaped_system_ticks,
+            threads: 1,
             started_ticks: 0,
             resident_pages,
         }

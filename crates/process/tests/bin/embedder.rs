@@ -4,7 +4,7 @@
 //! `family` starts a child with a grandchild in its group and one in a session of its own, all
 //! deaf to SIGTERM, from a thread that ends at once, and names the three; `churn N` runs N children that
 //! end by themselves; `user` runs a child as another user, and tells the
-//! error; `hoard` starts children until there is an error, and tells it; `steal` reaps a child behind its
+//! error; `urgent` runs one at a high priority, and tells the error; `hoard` starts children until there is an error, and tells it; `steal` reaps a child behind its
 //! owner's back; `exit` leaves at once, without cleaning up.
 
 use std::error::Error;
@@ -50,6 +50,10 @@ fn obey() -> Result<(), Box<dyn Error + Send + Sync>> {
                 "done".to_owned()
             }
             "user" => match Command::new("/bin/true").uid(65534).gid(65534).spawn() {
+                Ok(_) => "started".to_owned(),
+                Err(error) => error.to_string(),
+            },
+            "urgent" => match Command::new("/bin/sleep").arg("1000").nice(-5).spawn() {
                 Ok(_) => "started".to_owned(),
                 Err(error) => error.to_string(),
             },

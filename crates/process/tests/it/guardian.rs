@@ -170,7 +170,7 @@ fn a_stuck_guardian_is_replaced() {
     let pids = embedder.family();
     let first = embedder.guardian().unwrap();
     signal(first, nix::sys::signal::SIGSTOP);
-    assert_eq!(embedder.order("churn 400"), "done");
+    assert_eq!(embedder.order("churn 700"), "done");
     assert_ne!(embedder.guardian().unwrap(), first);
     assert!(!lives(first));
     assert!(

@@ -222,7 +222,11 @@ fn root_without_capabilities_is_no_root() {
         .stdout(Output::Pipe)
         .spawn()
         .unwrap();
-    child.take_stdin().unwrap().write_all(b"user\n").unwrap();
+    child
+        .take_stdin()
+        .unwrap()
+        .write_all(b"user\nurgent\n")
+        .unwrap();
     let mut said = String::new();
     child
         .take_stdout()
@@ -230,6 +234,10 @@ fn root_without_capabilities_is_no_root() {
         .read_to_string(&mut said)
         .unwrap();
     assert!(said.contains("CAP_SETUID and CAP_SETGID"), "{said}");
+    assert!(
+        said.contains("cannot set the priority of program /bin/sleep"),
+        "{said}"
+    );
 }
 
 /// A fork would share our memory with the child for a moment, page by page: writing to it afterwards costs

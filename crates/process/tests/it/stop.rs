@@ -254,6 +254,16 @@ fn after_the_leader_left_a_grandchild() {
     assert_eq!(state(child.pid()), None, "reaped");
 }
 
+/// What the leader left looks like a zombie and is none.
+#[test]
+fn after_the_leader_left_a_headless_grandchild() {
+    let script = format!("{} headless & exit 0", env!("CARGO_BIN_EXE_misbehave"));
+    let (mut child, mut stdout, _) = start(&script);
+    child.wait().unwrap();
+    assert_eq!(child.stop(&patient()).unwrap().by, by_term());
+    assert_eq!(stdout.read(&mut [0]).unwrap(), 0, "nobody holds the pipe");
+}
+
 #[test]
 fn after_everything_ended_by_itself() {
     let (mut child, _stdout, _) = start("echo ready; exit 9");

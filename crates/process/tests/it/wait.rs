@@ -5,7 +5,9 @@ use std::os::unix::process::ExitStatusExt;
 use std::thread;
 use std::time::{Duration, Instant};
 
-use longtake_process::{Command, Input, Output, Signal, SignalError, set_nonblocking};
+use longtake_process::{
+    Child, Command, Input, Killer, Output, Signal, SignalError, set_nonblocking,
+};
 use rustix::event::{PollFd, PollFlags, poll};
 use rustix::time::{ClockId, clock_gettime};
 
@@ -80,7 +82,7 @@ fn the_pidfd_is_readable_when_the_leader_has_exited() {
 #[test]
 fn a_debugger_holds_the_zombie() {
     let mut command = Command::new(env!("CARGO_BIN_EXE_misbehave"));
-    let (mut child, _stdout, tracer) = until_ready(&mut command);
+    let (mut child, _stdout, tracer) = until_ready(command.arg("traced"));
     child.signal(Signal::Kill).unwrap();
     eventually("the leader is dead", || !lives(child.pid()));
     let before = clock_gettime(ClockId::ThreadCPUTime);
@@ -96,6 +98,18 @@ fn a_debugger_holds_the_zombie() {
     let stopped = child.kill().unwrap();
     assert_eq!(stopped.status.signal(), Some(9));
     assert!(!lives(tracer.parse().unwrap()));
+}
+
+/// A process lives as long as one of its threads does, though the first is a zombie.
+#[test]
+fn the_first_thread_is_not_the_process() {
+    let mut command = Command::new(env!("CARGO_BIN_EXE_misbehave"));
+    let (mut child, _stdout, _) = until_ready(command.arg("headless"));
+    assert_eq!(state(child.pid()), Some('Z'));
+    assert_eq!(child.wait_timeout(Duration::from_millis(20)).unwrap(), None);
+    assert_eq!(child.usage().unwrap().processes, 1);
+    child.signal(Signal::Term).unwrap();
+    assert_eq!(child.wait().unwrap().signal(), Some(15));
 }
 
 /// Somebody else in the process takes the status away: that is an answer, everywhere, and no signal goes
@@ -192,6 +206,14 @@ fn killing_does_not_race_with_reaping() {
         thread.join().unwrap();
         assert_eq!(state(child.pid()), None);
     }
+}
+
+#[test]
+fn handles_may_go_to_other_threads() {
+    fn check<T: Send + Sync>() {}
+    check::<Child>();
+    check::<Killer>();
+    check::<Command>();
 }
 
 #[test]
