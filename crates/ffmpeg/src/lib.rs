@@ -3,18 +3,24 @@
 mod cause;
 mod command;
 mod failure;
+mod ffmpeg;
 mod level;
+mod listing;
 mod log_line;
 mod log_tail;
+mod pipes;
 mod progress;
 mod redact;
+mod tool;
 mod version;
 
 pub use command::{Codec, CommandError, FfmpegCommand, Input, Output, Overwrite};
 pub use failure::{Ending, Kind, classify};
+pub use ffmpeg::{Feature, Ffmpeg};
 pub use level::Level;
 pub use log_line::LogLine;
 pub use log_tail::{Diagnostic, LogTail};
 pub use progress::{Block, ProgressParser};
 pub use redact::redact;
+pub use tool::ToolError;
 pub use version::Version;
