@@ -10,6 +10,7 @@ mod frame;
 mod intake;
 mod lock;
 mod manifest;
+mod nut;
 mod packet;
 mod pts;
 mod queue;
@@ -32,6 +33,7 @@ pub use manifest::{
     MANIFEST_FILE, MANIFEST_VERSION, Manifest, ManifestChunk, ManifestStream, ReadManifestError,
     SetAside,
 };
+pub use nut::{NutError, NutFrame, NutKind, NutReader, NutStream};
 pub use packet::Packet;
 pub use pts::Pts;
 pub use queue::WhenFull;
