@@ -1,8 +1,10 @@
 //! Dependencies point one way only. `docs/architecture.md` draws the arrows; here they are checked.
 
-use std::{collections::BTreeSet, path::Path, process::Command};
+use std::{collections::BTreeSet, process::Command};
 
 use cargo_metadata::{DependencyKind, MetadataCommand};
+
+use crate::root;
 
 /// Each library, and which of its siblings it may depend on.
 const LIBRARIES: [(&str, &[&str]); 13] = [
@@ -165,10 +167,6 @@ fn dependency_tree(library: &str, features: &[&str]) -> String {
 fn has_tokio(tree: &str) -> bool {
     tree.lines()
         .any(|line| line.split(' ').next() == Some("tokio"))
-}
-
-fn root() -> &'static Path {
-    Path::new(env!("CARGO_MANIFEST_DIR")).parent().unwrap()
 }
 
 #[test]
