@@ -80,6 +80,7 @@ struct OutletShared {
     attached: Condvar,
     delivered: AtomicU64,
     ended: AtomicBool,
+    failure: Mutex<Option<String>>,
 }
 
 impl Outlet {
@@ -92,6 +93,7 @@ impl Outlet {
                 attached: Condvar::new(),
                 delivered: AtomicU64::new(0),
                 ended: AtomicBool::new(false),
+                failure: Mutex::new(None),
             }),
         }
     }
@@ -142,10 +144,13 @@ impl Outlet {
 
     /// Says that nothing will come any more: a file was read to its end.
     pub fn end(&self) {
-        self.shared.ended.store(true, Ordering::Release);
-        if let Some(intake) = self.intake() {
-            intake.end();
-        }
+        self.end_because(None);
+    }
+
+    /// Says that nothing will come any more, and why: the source is gone or broken. The stream ends,
+    /// the others of the recording go on.
+    pub fn fail(&self, why: &str) {
+        self.end_because(Some(why));
     }
 
     /// Waits at most `patience` until a recording takes what comes here, and says whether one does.
@@ -184,7 +189,7 @@ impl Outlet {
         self.shared.attached.notify_all();
         // After the write: a source that ends in between must not be missed.
         if self.ended() {
-            intake.end();
+            intake.end(self.shared.failure.lock().as_deref());
         }
     }
 
@@ -192,6 +197,19 @@ impl Outlet {
     /// once that is closed, it refuses.
     pub(crate) fn detach(&self) {
         *self.shared.intake.lock() = None;
+    }
+
+    fn end_because(&self, why: Option<&str>) {
+        if let Some(why) = why {
+            self.shared
+                .failure
+                .lock()
+                .get_or_insert_with(|| why.to_owned());
+        }
+        self.shared.ended.store(true, Ordering::Release);
+        if let Some(intake) = self.intake() {
+            intake.end(why);
+        }
     }
 
     fn intake(&self) -> Option<Arc<Intake>> {

@@ -88,6 +88,7 @@ pub(crate) struct Intake {
     counts: Arc<Mutex<Counts>>,
     queue: QueueSender<Arrival>,
     clock_jumped: AtomicBool,
+    failure: Mutex<Option<String>>,
 }
 
 impl Intake {
@@ -101,6 +102,7 @@ impl Intake {
             counts,
             queue,
             clock_jumped: AtomicBool::new(false),
+            failure: Mutex::new(None),
         }
     }
 
@@ -149,8 +151,17 @@ impl Intake {
         self.clock_jumped.store(true, Ordering::Relaxed);
     }
 
-    pub(crate) fn end(&self) {
+    /// Nothing comes any more; `why` when the source did not come to its end in order.
+    pub(crate) fn end(&self, why: Option<&str>) {
+        if let Some(why) = why {
+            self.failure.lock().get_or_insert_with(|| why.to_owned());
+        }
         self.queue.close();
+    }
+
+    /// Why the source ended, if not in order.
+    pub(crate) fn failure(&self) -> Option<String> {
+        self.failure.lock().clone()
     }
 }
 
@@ -205,7 +216,7 @@ mod tests {
         intake.take(Monotonic(1_700), object("oops"));
         intake.note_clock_jump();
         intake.take(Monotonic(2_500), object("{}"));
-        intake.end();
+        intake.end(None);
         intake.take(Monotonic(3_500), object("{}"));
         assert_eq!(zero.get(), Some(Monotonic(1_500)));
         let queued: Vec<_> = receiver
