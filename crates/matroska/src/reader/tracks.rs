@@ -13,6 +13,9 @@ use crate::{
     track::{Track, TrackKind},
 };
 
+/// More than any file has; keeps a damaged or hostile header from growing in memory.
+const MAX_TRACKS: usize = 1024;
+
 /// Reads all tracks of the element Tracks at `offset`.
 pub(crate) fn read_tracks(children: Elements, offset: u64) -> Result<Vec<Track>, OpenError> {
     let mut tracks = Vec::new();
@@ -20,6 +23,9 @@ pub(crate) fn read_tracks(children: Elements, offset: u64) -> Result<Vec<Track>,
         let entry = entry.map_err(|kind| damaged(offset, kind))?;
         if entry.id != ids::TRACK_ENTRY {
             continue;
+        }
+        if tracks.len() == MAX_TRACKS {
+            return Err(damaged(offset, DamageKind::Size));
         }
         let read = read_track(&entry).map_err(|kind| damaged(offset, kind))?;
         if read.is_encoded {

@@ -3,5 +3,9 @@
 
 mod complete;
 mod damage;
+mod foreign;
+mod limits;
+mod memory;
 mod raw_input;
+mod round_trip;
 mod tools;

@@ -147,3 +147,99 @@ pub(crate) fn small_recording() -> (Muxer, Vec<Block>) {
     }
     (muxer, blocks)
 }
+
+/// A packet as ffprobe sees it, or a block said the same way.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(crate) struct Packet {
+    pub(crate) stream: usize,
+    pub(crate) pts_us: i64,
+    pub(crate) keyframe: bool,
+    pub(crate) bytes: usize,
+    pub(crate) crc: u32,
+}
+
+impl Packet {
+    /// A block of a file whose track numbers count from 1.
+    pub(crate) fn of(block: &Block) -> Self {
+        Self {
+            stream: usize::try_from(block.track).unwrap() - 1,
+            pts_us: block.pts_us,
+            keyframe: block.keyframe,
+            bytes: block.data.len(),
+            crc: crc32fast::hash(&block.data),
+        }
+    }
+}
+
+/// All packets of a file, by an ffprobe that has nothing to complain about.
+#[track_caller]
+pub(crate) fn ffprobe_packets(path: &str, options: &str) -> Vec<Packet> {
+    let entries = "packet=stream_index,pts_time,size,flags,data_hash";
+    let options = format!(
+        "-v warning {options} -show_packets -show_entries {entries} -show_data_hash crc32 \
+         -of compact=p=0:nk=0"
+    );
+    let mut args: Vec<&str> = options.split_whitespace().collect();
+    args.push(path);
+    let said = run("ffprobe", &args, Vec::new());
+    said.text().lines().map(packet).collect()
+}
+
+/// Reads a line such as `stream_index=0|pts_time=0.050000|size=13|flags=__|data_hash=CRC32:da33fe5c`.
+fn packet(line: &str) -> Packet {
+    let value = |key: &str| {
+        let mut pairs = line.split('|').filter_map(|pair| pair.split_once('='));
+        pairs.find(|(name, _)| *name == key).unwrap().1
+    };
+    Packet {
+        stream: value("stream_index").parse().unwrap(),
+        pts_us: value("pts_time").replace('.', "").parse().unwrap(),
+        keyframe: value("flags").starts_with('K'),
+        bytes: value("size").parse().unwrap(),
+        crc: u32::from_str_radix(value("data_hash").strip_prefix("CRC32:").unwrap(), 16).unwrap(),
+    }
+}
+
+/// What ffmpeg makes of `arguments`, written as Matroska to a pipe.
+#[track_caller]
+pub(crate) fn made_by_ffmpeg(arguments: &str) -> Vec<u8> {
+    let args = format!("-v error -nostdin {arguments} -f matroska -");
+    let said = run(
+        "ffmpeg",
+        &args.split_whitespace().collect::<Vec<_>>(),
+        Vec::new(),
+    );
+    assert_eq!(said.stderr, "");
+    said.stdout
+}
+
+/// A file that lives as long as this.
+pub(crate) struct File(tempfile::NamedTempFile);
+
+impl File {
+    pub(crate) fn new(bytes: &[u8]) -> Self {
+        let mut file = tempfile::Builder::new().suffix(".mkv").tempfile().unwrap();
+        file.write_all(bytes).unwrap();
+        Self(file)
+    }
+
+    pub(crate) fn path(&self) -> &str {
+        self.0.path().to_str().unwrap()
+    }
+}
+
+/// Runs ffmpeg on `path` by arguments in which it is `FILE`; it must have nothing to complain about.
+#[track_caller]
+pub(crate) fn ffmpeg(path: &str, arguments: &str) -> Vec<u8> {
+    let args: Vec<&str> = arguments
+        .split_whitespace()
+        .map(|argument| if argument == "FILE" { path } else { argument })
+        .collect();
+    let said = run(
+        "ffmpeg",
+        &[&["-v", "warning", "-nostdin"], &args[..]].concat(),
+        Vec::new(),
+    );
+    assert_eq!(said.stderr, "", "{arguments}");
+    said.stdout
+}
