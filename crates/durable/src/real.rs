@@ -12,9 +12,6 @@ use rustix::io::Errno;
 
 use crate::storage::{Entry, Storage, StoredFile};
 
-/// Slices that Linux takes in one call (`UIO_MAXIOV` in `include/uapi/linux/uio.h`).
-const MAX_SLICES: usize = 1024;
-
 /// The file system of the machine.
 ///
 /// New files get mode 0666 and new folders 0777, both less the umask.
@@ -117,7 +114,6 @@ struct RealFile(File);
 
 impl StoredFile for RealFile {
     fn write_at(&self, offset: u64, parts: &[IoSlice<'_>]) -> io::Result<u64> {
-        let parts = &parts[..parts.len().min(MAX_SLICES)];
         let count = rustix::io::retry_on_intr(|| rustix::io::pwritev(&self.0, parts, offset))?;
         Ok(count as u64)
     }

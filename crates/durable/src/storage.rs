@@ -120,7 +120,7 @@ pub enum Entry {
 pub trait StoredFile: fmt::Debug + Send + Sync {
     /// Writes `parts` one behind the other from byte `offset` on, and returns how many bytes got in.
     ///
-    /// That may be fewer than asked, as when the disk fills up halfway. A gap between the old end
+    /// That may be fewer than asked, as when the disk fills up halfway or there are very many parts. A gap between the old end
     /// and `offset` reads as zeros.
     ///
     /// # Errors

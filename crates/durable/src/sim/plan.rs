@@ -281,4 +281,20 @@ mod tests {
             assert!(plan.crashes.contains(&prefix), "{at}");
         }
     }
+
+    #[test]
+    fn random_crashes_leave_any_blocks() {
+        let unsynced = vec![unsynced(5, true); 30];
+        let plan = Plan::new(&unsynced.iter().collect::<Vec<_>>(), 2000, 1);
+        let torn: HashSet<_> = plan
+            .crashes
+            .iter()
+            .flatten()
+            .filter_map(|fate| match fate {
+                Fate::Torn { blocks, grown } if blocks.len() == 5 => Some((blocks, *grown)),
+                _ => None,
+            })
+            .collect();
+        assert_eq!(torn.len(), 2 * 32);
+    }
 }

@@ -23,9 +23,9 @@ use crate::storage::{Entry, Storage, StoredFile};
 
 /// A disk in memory that can crash.
 ///
-/// It has one folder, `/`, to which relative paths belong too; no links, permissions or times.
-/// Errors carry the same numbers as those of Linux. Clones are the same disk; it may be used from
-/// several threads.
+/// It begins with the folder `/`, to which relative paths belong too, and knows no links,
+/// permissions or times. Errors carry the same numbers as those of Linux. For its log it keeps every
+/// byte ever written. Clones are the same disk; it may be used from several threads.
 #[derive(Clone)]
 pub struct SimStorage {
     shared: Arc<Shared>,
@@ -63,8 +63,8 @@ impl SimStorage {
         self.hooks().push(Arc::new(hook));
     }
 
-    /// Lets the `nth` operation from now on, counted from 1, of those that `is_meant` picks fail
-    /// with the operating system's error number `errno`, such as 5 for `EIO`.
+    /// Lets one operation fail: the `nth` from now on, counted from 1, of those that `is_meant`
+    /// picks, with the operating system's error number `errno`, such as 5 for `EIO`.
     pub fn fail_nth(
         &self,
         nth: usize,
@@ -86,8 +86,8 @@ impl SimStorage {
         self.state().log().len()
     }
 
-    /// The log: every operation that changed something, and every sync, in the order in which
-    /// they were done.
+    /// The log: every operation that changed something, and every sync, also one that failed, in
+    /// the order in which they ended.
     #[must_use]
     pub fn operations(&self) -> Vec<Operation> {
         self.state()

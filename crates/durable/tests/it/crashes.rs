@@ -8,7 +8,7 @@ use longtake_durable::sim::{Fate, SimStorage};
 use longtake_durable::{Entry, Storage, StoredFile, read};
 use proptest::prelude::{ProptestConfig, any, prop, prop_oneof, proptest};
 use proptest::sample::{Index, select};
-use proptest::strategy::Strategy;
+use proptest::strategy::{Just, Strategy};
 
 use crate::EIO;
 
@@ -215,6 +215,19 @@ fn an_unlink_may_be_undone() {
 }
 
 #[test]
+fn an_unlink_concerns_only_the_file_that_it_was_meant_for() {
+    check(
+        |disk| {
+            durable_file(disk, "f", b'f', 10)?;
+            durable_file(disk, "g", b'g', 10)?;
+            disk.rename("g".as_ref(), "f".as_ref())?;
+            disk.remove_file("f".as_ref())
+        },
+        ["", "f=f g=g", "f=g"],
+    );
+}
+
+#[test]
 fn a_folder_without_a_name_takes_everything_in_it_along() {
     let fill = |disk: &SimStorage| {
         disk.create_dir("d".as_ref())?;
@@ -254,10 +267,10 @@ fn a_failed_sync_is_not_made_up_for_by_the_next() {
             write(&*file, 0, b'b', 10)?;
             disk.fail_nth(1, EIO, |operation| operation.is_sync());
             assert_eq!(file.sync_data().unwrap_err().raw_os_error(), Some(EIO));
-            write(&*file, 10, b'c', 10)?;
+            write(&*file, 0, b'c', 5)?;
             file.sync_data()
         },
-        ["f=ac", "f=bc"],
+        ["f=ca", "f=cb"],
     );
     check(
         |disk| {
@@ -268,6 +281,18 @@ fn a_failed_sync_is_not_made_up_for_by_the_next() {
             disk.sync_dir("/".as_ref())
         },
         ["", "f=a"],
+    );
+    check(
+        |disk| {
+            durable_file(disk, "g", b'g', 10)?;
+            durable_file(disk, "h", b'h', 10)?;
+            disk.rename("g".as_ref(), "f".as_ref())?;
+            disk.fail_nth(1, EIO, |operation| operation.is_sync());
+            disk.sync_dir("/".as_ref()).unwrap_err();
+            disk.rename("h".as_ref(), "f".as_ref())?;
+            disk.sync_dir("/".as_ref())
+        },
+        ["f=h", "f=h g=g"],
     );
 }
 
@@ -370,8 +395,15 @@ fn step() -> impl Strategy<Value = Step> {
         (name(), 0..9000_u64).prop_map(|(name, len)| Step::SetLen(name, len)),
         select(&["/", "d", "e"][..]).prop_map(Step::SyncDir),
         name().prop_map(Step::Sync),
-        proptest::strategy::Just(Step::FailNextSync),
+        Just(Step::FailNextSync),
     ]
+}
+
+#[derive(Debug, Clone)]
+enum LogStep {
+    Elsewhere(Step),
+    Append(usize),
+    Sync,
 }
 
 /// Does what it can.
@@ -441,6 +473,42 @@ proptest! {
         let syncs = disk.operations()[synced..point].iter().any(|operation| operation.is_sync());
         if !syncs {
             assert_eq!(found(&disk.crash_at(point, |_| Fate::Lost)), want);
+        }
+    }
+
+    #[test]
+    fn no_crash_reaches_what_was_acknowledged(
+        steps in prop::collection::vec(prop_oneof![
+            2 => step().prop_map(LogStep::Elsewhere),
+            2 => (1..9000_usize).prop_map(LogStep::Append),
+            1 => Just(LogStep::Sync),
+        ], 0..30),
+    ) {
+        let disk = SimStorage::new();
+        let log = disk.create_new("log".as_ref()).unwrap();
+        disk.sync_dir("/".as_ref()).unwrap();
+        let mut bytes = Vec::new();
+        let mut acknowledged = BTreeMap::from([(disk.now(), 0)]);
+        for (byte, step) in (1..).zip(&steps) {
+            match step {
+                LogStep::Elsewhere(step) => drop(run(&disk, step)),
+                LogStep::Append(len) => {
+                    write(&*log, bytes.len() as u64, byte, *len).unwrap();
+                    bytes.resize(bytes.len() + len, byte);
+                }
+                // Once a sync failed the bytes would have to be written anew.
+                LogStep::Sync if log.sync_data().is_err() => break,
+                LogStep::Sync => drop(acknowledged.insert(disk.now(), bytes.len())),
+            }
+        }
+
+        for (begin, len) in &acknowledged {
+            let next = acknowledged.range(begin + 1..).next();
+            let end = next.map_or(disk.now() + 1, |(next, _)| *next);
+            for crash in disk.crashes(*begin..end, 20) {
+                let found = read(&crash.storage, "log".as_ref(), 1 << 20).unwrap();
+                assert!(found.len() <= bytes.len() && found.starts_with(&bytes[..*len]), "{crash}");
+            }
         }
     }
 

@@ -1,9 +1,12 @@
 //! What only the real file system has: permissions, links, folders that cannot be synced.
 
+use std::collections::BTreeSet;
 use std::fs::{self, Permissions};
 use std::io::ErrorKind;
 use std::os::unix::fs::{MetadataExt, PermissionsExt, symlink};
 use std::path::Path;
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::thread;
 
 use longtake_durable::{Entry, RealStorage, ReplaceError, ReplaceStep, Storage, read, replace};
 
@@ -14,26 +17,48 @@ fn mode(path: &Path) -> u32 {
 #[test]
 fn replacing_keeps_the_permissions() {
     let folder = tempfile::tempdir().unwrap();
-    let path = folder.path().join("state");
+    let [path, leftover] = ["state", ".state.tmp"].map(|name| folder.path().join(name));
     // 0666 is more than the usual umask allows.
     for kept in [0o600, 0o666, 0o440] {
-        fs::write(&path, "old").unwrap();
-        fs::set_permissions(&path, Permissions::from_mode(kept)).unwrap();
-        replace(&RealStorage, &path, b"new").unwrap();
-        assert_eq!(mode(&path), kept);
-        assert_eq!(read(&RealStorage, &path, 10).unwrap(), b"new");
-        fs::remove_file(&path).unwrap();
+        for with_leftover in [false, true] {
+            fs::write(&path, "old").unwrap();
+            fs::set_permissions(&path, Permissions::from_mode(kept)).unwrap();
+            if with_leftover {
+                fs::write(&leftover, "of a crash").unwrap();
+            }
+            replace(&RealStorage, &path, b"new").unwrap();
+            assert_eq!(mode(&path), kept);
+            assert_eq!(read(&RealStorage, &path, 10).unwrap(), b"new");
+            fs::remove_file(&path).unwrap();
+        }
     }
 }
 
 #[test]
-fn nobody_else_can_open_a_secret_while_it_is_replaced() {
+fn what_replaces_a_secret_is_one_from_the_start() {
     let folder = tempfile::tempdir().unwrap();
     let [secret, beside] = ["secret", "beside"].map(|name| folder.path().join(name));
     fs::write(&secret, "old").unwrap();
     fs::set_permissions(&secret, Permissions::from_mode(0o600)).unwrap();
-    let _file = RealStorage.create_like(&beside, &secret).unwrap();
-    assert_eq!(mode(&beside), 0o600);
+
+    let done = AtomicBool::new(false);
+    thread::scope(|scope| {
+        let watching = scope.spawn(|| {
+            let mut seen = BTreeSet::new();
+            while !done.load(Ordering::Relaxed) {
+                seen.extend(fs::metadata(&beside).map(|metadata| metadata.mode() & 0o777));
+            }
+            seen
+        });
+        for _ in 0..500 {
+            drop(RealStorage.create_like(&beside, &secret).unwrap());
+            assert_eq!(mode(&beside), 0o600);
+            fs::remove_file(&beside).unwrap();
+        }
+        done.store(true, Ordering::Relaxed);
+        let seen = watching.join().unwrap();
+        assert_eq!(seen.iter().find(|mode| **mode != 0o600), None);
+    });
 }
 
 #[test]

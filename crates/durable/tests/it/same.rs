@@ -130,19 +130,67 @@ fn tell<T: Debug>(result: io::Result<T>) -> String {
     }
 }
 
+#[track_caller]
+fn check(steps: &[Step]) {
+    let folder = tempfile::tempdir().unwrap();
+    let disk = SimStorage::new();
+    let real = World {
+        storage: &RealStorage,
+        root: folder.path(),
+        handles: Vec::new(),
+    };
+    let sim = World {
+        storage: &disk,
+        root: Path::new("/"),
+        handles: Vec::new(),
+    };
+    let mut worlds = [real, sim];
+    for (number, step) in steps.iter().enumerate() {
+        let [want, got] = worlds.each_mut().map(|world| world.answer(step));
+        assert_eq!(got, want, "step {number} of {steps:#?}");
+    }
+}
+
 proptest! {
-    #![proptest_config(ProptestConfig::with_cases(400))]
+    #![proptest_config(ProptestConfig::with_cases(200))]
 
     #[test]
     fn any_calls_get_the_same_answers(steps in prop::collection::vec(step(), 0..60)) {
-        let folder = tempfile::tempdir().unwrap();
-        let disk = SimStorage::new();
-        let real = World { storage: &RealStorage, root: folder.path(), handles: Vec::new() };
-        let sim = World { storage: &disk, root: Path::new("/"), handles: Vec::new() };
-        let mut worlds = [real, sim];
-        for (number, step) in steps.iter().enumerate() {
-            let [want, got] = worlds.each_mut().map(|world| world.answer(step));
-            assert_eq!(got, want, "step {number} of {steps:#?}");
+        check(&steps);
+    }
+}
+
+#[test]
+fn every_pair_of_names_is_renamed_alike() {
+    let tree = [
+        Step::CreateDir("c"),
+        Step::CreateDir("c/d"),
+        Step::CreateNew("c/a"),
+        Step::CreateNew("c/d/a"),
+        Step::CreateDir("e"),
+        Step::CreateNew("a"),
+    ];
+    for from in ["a", "e", "c", "c/a", "c/d", "c/d/a", "x"] {
+        for to in [
+            "a", "e", "c", "c/a", "c/d", "c/d/a", "e/x", "c/x", "c/d/x", "x/x", "a/x",
+        ] {
+            check(&[&tree[..], &[Step::Rename(from, to), Step::List("c")]].concat());
+            check(&[&tree[..], &[Step::RenameNew(from, to), Step::List("c")]].concat());
         }
     }
+}
+
+#[test]
+fn what_no_file_system_takes_is_refused_alike() {
+    let long = "n".repeat(256).leak();
+    check(&[
+        Step::CreateNew("a"),
+        Step::CreateDir("c"),
+        Step::CreateNew(long),
+        Step::Open(long),
+        Step::Rename("a", long),
+        Step::OpenRead("a"),
+        Step::OpenRead("c"),
+        Step::Open("c"),
+    ]);
 }
