@@ -24,7 +24,9 @@ pub struct Counts {
 impl Counts {
     /// All losses together.
     pub fn dropped_total(&self) -> u64 {
-        self.dropped.values().sum()
+        self.dropped
+            .values()
+            .fold(0, |sum, count| sum.saturating_add(*count))
     }
 
     /// What is still between the device and a chunk.

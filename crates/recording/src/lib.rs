@@ -3,10 +3,13 @@
 mod anchor;
 mod capture;
 mod chunk;
+mod chunk_file;
 mod clock;
+mod content;
 mod counts;
 mod device;
 mod frame;
+mod inspect;
 mod intake;
 mod lock;
 mod manifest;
@@ -17,17 +20,21 @@ mod queue;
 mod recording_id;
 mod source;
 mod stream;
+mod survey;
 mod tap;
 mod wall_clock;
 
 pub use capture::{Capture, DEFAULT_READY_TIMEOUT, DeviceSummary, OpenError, Unhealthy};
-pub use chunk::{
-    CHUNK_HEADER_VERSION, CHUNK_TAG, ChunkHeader, ChunkHeaderError, DeclaredStream,
-};
+pub use chunk::{CHUNK_HEADER_VERSION, CHUNK_TAG, ChunkHeader, ChunkHeaderError, DeclaredStream};
+pub use chunk_file::ReadChunkError;
 pub use clock::{ClockPair, Monotonic};
 pub use counts::{Counts, DropReason, Gap, GapReason};
 pub use device::{Device, DeviceFault, Outlet, SourcePacket};
 pub use frame::{RawFormat, RawFrame};
+pub use inspect::{
+    InspectError, InspectedChunk, InspectedGap, InspectedManifest, InspectedStream, Inspection,
+    inspect, inspect_on,
+};
 pub use lock::{LockError, RecordingLock};
 pub use manifest::{
     MANIFEST_FILE, MANIFEST_VERSION, Manifest, ManifestChunk, ManifestStream, ReadManifestError,

@@ -1,4 +1,6 @@
 //! Recordings on real files, real ffmpeg processes, and a simulated disk.
 #![expect(clippy::unwrap_used, reason = "a test fails by panicking")]
 
+mod footage;
+mod inspect;
 mod manifest;
