@@ -11,10 +11,10 @@ use crate::storage::{Storage, StoredFile};
 /// Gives the file at `path` the content `bytes`, so that whoever opens it, also after a crash at
 /// any moment, finds the old content or the new one, whole. After `Ok` it is the new one.
 ///
-/// The bytes are written to `.NAME.tmp` beside it and synced, which then takes the name `path`,
-/// and the folder is synced. One that a crash left behind is removed first. So a name may have at
-/// most 250 bytes where the file system allows 255, and only one `replace` of a path may run at
-/// a time: a second one would take the first one's half-written file for a leftover.
+/// The bytes are written to `.NAME.tmp` beside it, that file is synced and takes the name, and the
+/// folder is synced. A `.NAME.tmp` that a crash left behind is removed first. So a name may have at
+/// most 250 bytes where the file system allows 255, and only one `replace` of a path may run at a
+/// time: a second one would take the first one's half-written file for a leftover.
 ///
 /// The permission bits of the old file are kept; its owner, its attributes and its other hard
 /// links are not. A symbolic link is replaced itself, by a file with the permission bits of what

@@ -365,6 +365,7 @@ fn crashes_come_at_the_points_asked_for() {
     assert_eq!(points(disk.crashes(.., 9)), [0, 1, 2, 3]);
     assert_eq!(points(disk.crashes(1..3, 9)), [1, 2]);
     assert_eq!(points(disk.crashes(2..=9, 9)), [2, 3]);
+    assert_eq!(points(disk.crashes(1..=2, 9)), [1, 2]);
     assert_eq!(points(disk.crashes(4.., 9)), []);
     assert_eq!(disk.crashes(3.., 8).count(), 8);
     assert_eq!(disk.crashes(3.., 5).count(), 5);

@@ -47,6 +47,22 @@ fn writing_nothing_succeeds() {
 }
 
 #[test]
+fn offsets_that_no_file_has_are_refused() {
+    on_both(|storage, folder| {
+        let file = storage.create_new(&folder.join("file")).unwrap();
+        for offset in [i64::MAX.cast_unsigned(), u64::MAX] {
+            let error = file
+                .write_all_at(offset, &mut [IoSlice::new(b"x")])
+                .unwrap_err();
+            assert_eq!(error.written, 0);
+            assert!(file.set_len(offset.saturating_add(1)).is_err());
+        }
+        assert_eq!(file.len().unwrap(), 0);
+        assert_eq!(file.read_at(4096, &mut [0; 9]).unwrap(), 0);
+    });
+}
+
+#[test]
 fn a_real_write_that_fails_halfway_says_how_far_it_came() {
     let folder = tempfile::tempdir().unwrap();
     std::fs::write(folder.path().join("state"), "old").unwrap();
