@@ -1,6 +1,7 @@
 //! Records cameras and sensors into crash-safe Matroska chunks with exact timestamps.
 
 mod anchor;
+mod bitstream;
 mod capture;
 mod chunk;
 mod chunk_file;
@@ -8,6 +9,7 @@ mod clock;
 mod content;
 mod counts;
 mod device;
+mod event;
 mod frame;
 mod inspect;
 mod intake;
@@ -24,12 +26,14 @@ mod survey;
 mod tap;
 mod wall_clock;
 
+pub use bitstream::{PackageError, Packager};
 pub use capture::{Capture, DEFAULT_READY_TIMEOUT, DeviceSummary, OpenError, Unhealthy};
 pub use chunk::{CHUNK_HEADER_VERSION, CHUNK_TAG, ChunkHeader, ChunkHeaderError, DeclaredStream};
 pub use chunk_file::ReadChunkError;
 pub use clock::{ClockPair, Monotonic};
 pub use counts::{Counts, DropReason, Gap, GapReason};
 pub use device::{Device, DeviceFault, Outlet, SourcePacket};
+pub use event::{Event, Events, NextEvent, StartedStream, What};
 pub use frame::{RawFormat, RawFrame};
 pub use inspect::{
     InspectError, InspectedChunk, InspectedGap, InspectedManifest, InspectedStream, Inspection,
@@ -45,7 +49,7 @@ pub use packet::Packet;
 pub use pts::Pts;
 pub use queue::WhenFull;
 pub use recording_id::{ClaimError, ParseRecordingIdError, RecordingId};
-pub use source::{FakeImu, JsonLines, SensorSource, SourceError, VideoSource};
+pub use source::{Camera, Delivery, FakeImu, JsonLines, SensorSource, SourceError, VideoSource};
 pub use stream::{
     Codec, CodecParameters, FrameRate, StreamIndex, StreamKind, StreamSpec, VideoParameters,
 };

@@ -1,9 +1,13 @@
 //! Sources that come with the crate, and how a user names them.
 
+mod camera;
 mod fake_imu;
 mod json_lines;
+mod plan;
 mod spec;
 
+pub use camera::Camera;
 pub use fake_imu::FakeImu;
 pub use json_lines::JsonLines;
+pub use plan::Delivery;
 pub use spec::{SensorSource, SourceError, VideoSource};

@@ -1,6 +1,10 @@
 //! Recordings on real files, real ffmpeg processes, and a simulated disk.
 #![expect(clippy::unwrap_used, reason = "a test fails by panicking")]
 
+mod bitstream;
+mod ffmpeg;
 mod footage;
 mod inspect;
 mod manifest;
+mod nut;
+mod sources;
