@@ -26,8 +26,9 @@ for group in $groups; do
     kill -KILL "-$group"
 done
 
-# Descendants that left the groups. A killed one may have started another meanwhile, hence again until
-# two looks in a row find nobody. What cannot be killed ends the search some time.
+# Descendants that left the groups, and children whose group we were not told of any more, each with the
+# group that it may lead. A killed one may have started another meanwhile, hence again until two looks in
+# a row find nobody. What cannot be killed ends the search some time.
 looks=0
 clean=0
 while [ "$clean" -lt 2 ] && [ "$looks" -lt 200 ]; do
@@ -36,6 +37,8 @@ while [ "$clean" -lt 2 ] && [ "$looks" -lt 200 ]; do
     for environ in $(grep -lsF -e "$1" /proc/[0-9]*/environ); do
         clean=0
         pid=${environ#/proc/}
-        kill -KILL "${pid%/environ}"
+        pid=${pid%/environ}
+        kill -KILL "-$pid"
+        kill -KILL "$pid"
     done
 done

@@ -134,3 +134,49 @@ fn exit_status(status: &WaitIdStatus) -> ExitStatus {
     };
     ExitStatus::from_raw(raw)
 }
+
+#[cfg(test)]
+mod tests {
+    use std::os::unix::process::CommandExt;
+    use std::process::Command;
+
+    use super::*;
+
+    /// The kernel gave the number of a reaped leader to a stranger: it is not signalled.
+    #[test]
+    fn a_stranger_with_the_same_number_is_left_alone() {
+        let mut stranger = Command::new("sleep")
+            .arg("1000")
+            .process_group(0)
+            .spawn()
+            .unwrap();
+        let mut gone = Command::new("true").spawn().unwrap();
+        let pidfd = pidfd_open(Pid::from_child(&gone), PidfdFlags::empty()).unwrap();
+        gone.wait().unwrap();
+        let pid = Pid::from_child(&stranger);
+        let leader = Leader {
+            pid,
+            pidfd,
+            tie: Mutex::new(Tie::Reaped(None)),
+        };
+
+        assert_eq!(leader.signal(Signal::Kill), Err(Errno::SRCH));
+        assert_eq!(leader.signal_group(Signal::Kill), Err(Errno::SRCH));
+        assert!(leader.exited().is_err());
+        assert!(leader.reap().is_err());
+        assert_eq!(stranger.try_wait().unwrap(), None);
+        stranger.kill().unwrap();
+        stranger.wait().unwrap();
+    }
+
+    #[test]
+    fn a_leader_reaped_by_somebody_else_is_let_go_at_the_first_look() {
+        let mut child = Command::new("true").process_group(0).spawn().unwrap();
+        let leader = Leader::adopt(Pid::from_child(&child)).unwrap();
+        child.wait().unwrap();
+        assert!(!leader.is_reaped(), "nobody has looked yet");
+        assert!(leader.exited().is_err());
+        assert!(leader.is_reaped());
+        assert_eq!(leader.signal_group(Signal::Kill), Err(Errno::SRCH));
+    }
+}

@@ -45,20 +45,10 @@ impl Program {
                 source: errno.into(),
             },
         })?;
-        let mut file = target;
-        let mut argv = vec![command.program.clone()];
         if command.uid.is_some() || command.gid.is_some() {
             demand_privileges(command)?;
-            argv = prefixed(privileges(command), &file);
-            file = tool("setpriv", search)?;
         }
-        if !command.limits.is_empty() {
-            let behind = argv.split_off(1);
-            argv = prefixed(limits(command), &file);
-            argv.extend(behind);
-            file = tool("prlimit", search)?;
-        }
-        argv.extend(command.args.iter().cloned());
+        let (file, argv) = behind_tools(command, target, search)?;
 
         let c_string = |text: OsString| {
             CString::new(text.into_vec()).map_err(|_| SpawnError::Nul {
@@ -94,6 +84,29 @@ fn environment(command: &Command, marker: &Marker) -> BTreeMap<OsString, OsStrin
     env
 }
 
+/// The file to run and its arguments: the program's own, or those of a tool that execs it.
+fn behind_tools(
+    command: &Command,
+    target: PathBuf,
+    search: &OsStr,
+) -> Result<(PathBuf, Vec<OsString>), SpawnError> {
+    let mut file = target;
+    let mut argv = vec![command.program.clone()];
+    if command.uid.is_some() || command.gid.is_some() {
+        argv = prefixed(privileges(command), &file);
+        file = tool("setpriv", search)?;
+    }
+    // Outside, as raising a limit may take the privileges that setpriv gives up.
+    if !command.limits.is_empty() {
+        let behind = argv.split_off(1);
+        argv = prefixed(limits(command), &file);
+        argv.extend(behind);
+        file = tool("prlimit", search)?;
+    }
+    argv.extend(command.args.iter().cloned());
+    Ok((file, argv))
+}
+
 /// Finds the file to run, as an absolute path. Only what is an executable file counts; when there is
 /// none, the error tells `ENOENT` (nothing of that name) from `EACCES` (something that cannot be run).
 fn find(program: &OsStr, search: &OsStr) -> Result<PathBuf, Errno> {
@@ -106,10 +119,12 @@ fn find(program: &OsStr, search: &OsStr) -> Result<PathBuf, Errno> {
         let Ok(file) = path::absolute(folder.join(program)) else {
             continue;
         };
-        match runnable(&file) {
-            Ok(()) => return Ok(file),
-            Err(Errno::ACCESS) => reason = Errno::ACCESS,
-            Err(_) => {}
+        // A folder that is closed to us does not tell whether it has the program: it has not.
+        if file.exists() {
+            match runnable(&file) {
+                Ok(()) => return Ok(file),
+                Err(errno) => reason = errno,
+            }
         }
     }
     Err(reason)
@@ -237,20 +252,18 @@ mod tests {
             )
             .uid(1)
             .gid(2);
-        let program = prepare(&command).unwrap();
-        assert!(program.file.ends_with("prlimit"));
-        let argv = texts(&program.argv);
+        let (file, argv) = behind_tools(&command, "/bin/true".into(), OsStr::new("")).unwrap();
+        assert!(file.ends_with("prlimit"));
         assert_eq!(
             argv[..4],
             ["prlimit", "--nofile=64:64", "--core=0:unlimited", "--"]
         );
-        assert!(argv[4].ends_with("/setpriv"), "{argv:?}");
+        assert!(argv[4].to_str().unwrap().ends_with("/setpriv"), "{argv:?}");
         assert_eq!(
             argv[5..9],
             ["--clear-groups", "--reuid=1", "--regid=2", "--"]
         );
-        assert!(argv[9].ends_with("/true"), "{argv:?}");
-        assert_eq!(argv[10..], ["-x"]);
+        assert_eq!(argv[9..], ["/bin/true", "-x"]);
     }
 
     #[test]

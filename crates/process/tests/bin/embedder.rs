@@ -1,11 +1,14 @@
 //! A process with children, made to be killed.
 //!
 //! Takes orders on stdin, one a line, and answers each with one line on stdout:
-//! `family` starts a child with a grandchild in its group and one in a session of its own, all
-//! deaf to SIGTERM, from a thread that ends at once, and names the three; `churn N` runs N children that
-//! end by themselves; `user` runs a child as another user, and tells the
-//! error; `urgent` runs one at a high priority, and tells the error; `hoard` starts children until there is an error, and tells it; `steal` reaps a child behind its
-//! owner's back; `exit` leaves at once, without cleaning up.
+//!
+//! - `family` starts a child from a thread that ends at once, with a grandchild in its group that has no
+//!   environment and one in a session of its own that has, all deaf to SIGTERM; names the three.
+//! - `churn N` runs N children that end by themselves.
+//! - `user` runs a child as another user, `urgent` one at a high priority: tells the error.
+//! - `hoard` starts children until there is an error; tells it.
+//! - `steal` reaps a child behind its owner's back; tells what the owner notices.
+//! - `exit` leaves at once, without cleaning up.
 
 use std::error::Error;
 use std::io::{self, BufRead, BufReader, Write};
@@ -16,7 +19,7 @@ use longtake_process::{Child, Command, Input, Output, Signal, SignalError, StopE
 use rustix::process::WaitOptions;
 
 const FAMILY: &str = "trap '' TERM
-    sleep 1000 & one=$!
+    env -i sleep 1000 & one=$!
     setsid sh -c 'echo '$one' $$; exec sleep 1000' & wait";
 
 fn main() -> ExitCode {

@@ -217,14 +217,18 @@ fn files_run_out_in_the_parent() {
     }
 }
 
-/// The children of a child that embeds this crate too are ours to end as well.
+/// The children of a child that embeds this crate too are found as well. What in their groups has no
+/// environment is left to its guardian.
 #[test]
 fn killing_a_parent_ends_its_families() {
     let mut embedder = Embedder::start();
     let pids: Vec<u32> = (0..2).flat_map(|_| embedder.family()).collect();
+    let marker = embedder.marker();
     embedder.child.stop(&StopLadder::kill_only()).unwrap();
-    assert!(
-        !pids.iter().any(|&pid| lives(pid)),
-        "all are gone when the stop returns"
+    assert_eq!(
+        carriers(&marker),
+        Vec::<u32>::new(),
+        "gone when the stop returns"
     );
+    all_gone(&pids);
 }

@@ -101,6 +101,26 @@ fn grandchild_in_its_own_session() {
     assert!(!lives(grandchild));
 }
 
+/// As long as somebody is left in the group, ending the others may be that one's business.
+#[test]
+fn grandchild_in_its_own_session_is_asked_last() {
+    let script = r#"
+        sh -c 'trap "sleep 0.3; exit" TERM; echo slow; while :; do sleep 0.02; done' &
+        slow=$!
+        setsid sh -c '
+            slow_is_dead() { case $(cut -d")" -f2 "/proc/$1/stat") in " Z"* | "") true ;; *) false ;; esac; }
+            trap "slow_is_dead $0 && echo last || echo early; exit" TERM
+            echo ready; while :; do sleep 0.02; done' $slow 2>&- &
+        wait"#;
+    let mut child = sh(script).spawn().unwrap();
+    let mut stdout = child.take_stdout().unwrap();
+    let mut lines = [read_line(&mut stdout), read_line(&mut stdout)];
+    lines.sort();
+    assert_eq!(lines, ["ready", "slow"]);
+    assert_eq!(child.stop(&patient()).unwrap().by, by_term());
+    assert_eq!(read_line(&mut stdout), "last");
+}
+
 #[test]
 fn grandchild_in_its_own_session_ignores_sigterm() {
     let script = "setsid sh -c 'trap \"\" TERM; echo ready $$; sleep 1000' & wait";
