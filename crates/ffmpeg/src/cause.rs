@@ -316,6 +316,9 @@ fn is_silent_failure(line: &LogLine<'_>) -> bool {
         ": No such file or directory",
         ": End of file",
     ];
+    if line.level <= Some(Level::Fatal) {
+        return true;
+    }
     if NOISE.iter().any(|needle| contains(line.text, needle)) {
         return false;
     }

@@ -94,9 +94,13 @@ pub enum Ending {
 /// a 1 or a 0.
 pub fn classify(exit: ExitStatus, version: &Version, we_signalled: bool, log: &LogTail) -> Ending {
     match (exit.code(), exit.signal()) {
-        (Some(0), _) => {
-            cause::find_silent(log).map_or(Ending::Finished, |found| failed(found, None))
-        }
+        // 9.0 exits with 0 when a signal comes while it probes its inputs.
+        (Some(0), _) if obeyed_a_signal(log) => Ending::Stopped,
+        (Some(0), _) => match cause::find_silent(log) {
+            None => Ending::Finished,
+            Some(_) if we_signalled => Ending::Stopped,
+            Some(found) => failed(found, None),
+        },
         _ if we_signalled => Ending::Stopped,
         (Some(STOPPED_BY_SIGNAL), _) => {
             let found = cause::find(log);
@@ -219,6 +223,13 @@ mod tests {
         for number in ["4.1", "5.1", "9.0"] {
             check_stopped(number, CODE(255), true, &[]);
             check_stopped(number, CODE(255), false, &[NORMALLY]);
+            check_stopped(number, CODE(0), false, &[NORMALLY]);
+            check_stopped(
+                number,
+                CODE(0),
+                true,
+                &["[fatal] could not find codec parameters"],
+            );
             check(number, CODE(0), true, &[], None);
         }
         check_stopped("5.1", CODE(255), false, &["[error] whatever"]);

@@ -2,8 +2,10 @@
 
 mod cause;
 mod command;
+mod concat;
 mod failure;
 mod ffmpeg;
+mod ffprobe;
 mod level;
 mod listing;
 mod log_line;
@@ -16,8 +18,10 @@ mod tool;
 mod version;
 
 pub use command::{Codec, CommandError, FfmpegCommand, Input, Output, Overwrite};
+pub use concat::{Bad, BadReason, ConcatError, ConcatList, Difference, Member, Preflight};
 pub use failure::{Ending, Kind, classify};
 pub use ffmpeg::{Feature, Ffmpeg};
+pub use ffprobe::{Ffprobe, MediaInfo, Ratio, StreamInfo, StreamKind};
 pub use level::Level;
 pub use log_line::LogLine;
 pub use log_tail::{Diagnostic, LogTail};

@@ -53,13 +53,12 @@ pub struct Mp4Track {
     pub size: Option<(u16, u16)>,
     /// Samples a second, of audio.
     pub sample_rate: Option<u32>,
-    /// Channels, of audio.
-    pub channels: Option<u16>,
     /// Ticks a second of its timestamps.
     pub timescale: u32,
     /// How much media it holds, before edit lists.
     pub duration: Duration,
-    /// What a decoder must know beforehand, such as the content of `avcC`.
+    /// What a decoder must know beforehand, such as the content of `avcC`. The number of channels
+    /// is in here too: what the sample description says of it is mostly wrong.
     pub parameters: Vec<u8>,
 }
 

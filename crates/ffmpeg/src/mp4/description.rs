@@ -20,7 +20,6 @@ pub(super) struct Description {
     pub(super) codec: FourCc,
     pub(super) size: Option<(u16, u16)>,
     pub(super) sample_rate: Option<u32>,
-    pub(super) channels: Option<u16>,
     pub(super) parameters: Vec<u8>,
 }
 
@@ -41,7 +40,6 @@ impl Description {
             codec: entry.kind,
             size: None,
             sample_rate: None,
-            channels: None,
             parameters: Vec::new(),
         };
         let skip = match kind {
@@ -53,7 +51,6 @@ impl Description {
             }
             TrackKind::Audio => {
                 let version = be_u16(&body, 8).ok_or_else(short)?;
-                description.channels = Some(be_u16(&body, 16).ok_or_else(short)?);
                 // Fixed point, 16 bits behind the point.
                 description.sample_rate = Some(be_u32(&body, 24).ok_or_else(short)? >> 16);
                 // Versions 1 and 2 of QuickTime have more fields.

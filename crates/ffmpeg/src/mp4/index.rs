@@ -180,7 +180,6 @@ impl Track {
             codec,
             size,
             sample_rate,
-            channels,
             parameters,
         } = self.description;
         Mp4Track {
@@ -189,7 +188,6 @@ impl Track {
             codec,
             size,
             sample_rate,
-            channels,
             timescale: self.timescale,
             duration,
             parameters,

@@ -93,7 +93,6 @@ fn a_whole_file() {
         codec: FourCc(*b"avc1"),
         size: Some((640, 360)),
         sample_rate: None,
-        channels: None,
         timescale: 15360,
         duration: Duration::from_secs(10),
         parameters: b"parameters".to_vec(),
