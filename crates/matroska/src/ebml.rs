@@ -78,12 +78,17 @@ pub(crate) fn put_master(buf: &mut Vec<u8>, id: u32, fill: impl FnOnce(&mut Vec<
 
 /// As [`put_master`], with a CRC-32 of all that follows as the first child.
 pub(crate) fn put_checked_master(buf: &mut Vec<u8>, id: u32, fill: impl FnOnce(&mut Vec<u8>)) {
-    put_master(buf, id, |body| {
-        let mut rest = Vec::new();
-        fill(&mut rest);
-        put_crc(body, crc32fast::hash(&rest));
-        body.extend_from_slice(&rest);
-    });
+    put_bytes(buf, id, &checked(fill));
+}
+
+/// The elements that `fill` writes, behind a CRC-32 of them.
+pub(crate) fn checked(fill: impl FnOnce(&mut Vec<u8>)) -> Vec<u8> {
+    let mut covered = Vec::new();
+    fill(&mut covered);
+    let mut all = Vec::with_capacity(CRC_ELEMENT_LEN + covered.len());
+    put_crc(&mut all, crc32fast::hash(&covered));
+    all.extend_from_slice(&covered);
+    all
 }
 
 /// Writes a CRC-32 element; its four bytes are little-endian, unlike all other numbers.

@@ -203,7 +203,7 @@ impl<R: Read> Reader<R> {
     }
 
     fn read_element(&mut self, offset: u64) -> Result<Found, Fault> {
-        let strict = self.header.layout_version.is_some();
+        let strict = self.is_strict();
         if !strict && self.header.segment_end.is_some_and(|end| offset >= end) {
             return Ok(Found::End);
         }
@@ -230,8 +230,13 @@ impl<R: Read> Reader<R> {
         }
     }
 
+    /// Whether the file is one of this crate and held to what it writes.
+    fn is_strict(&self) -> bool {
+        self.header.layout_version.is_some()
+    }
+
     fn read_cluster(&mut self, head: ElementHead, offset: u64) -> Result<Found, Fault> {
-        let strict = self.header.layout_version.is_some();
+        let strict = self.is_strict();
         let mut raw = Vec::new();
         match head.size {
             Some(size) => {
@@ -244,7 +249,10 @@ impl<R: Read> Reader<R> {
             None => self.read_children(&mut raw)?,
         }
         let raw = Bytes::from(raw);
-        let cluster = StoredCluster::parse(raw, head.len(), offset, &self.times, strict)?;
+        let cluster = StoredCluster::parse(raw, head.len(), offset, &self.times)?;
+        if strict && !cluster.has_crc() {
+            return Err(DamageKind::NoChecksum.into());
+        }
         Ok(Found::Cluster(if head.size.is_some() {
             cluster
         } else {
@@ -278,7 +286,7 @@ impl<R: Read> Reader<R> {
         self.input.read(&mut raw, head.size.unwrap_or(0))?;
         let data = Bytes::from(raw).slice(head.len()..);
         let (children, has_crc) = Elements::checked(data)?;
-        if self.header.layout_version.is_some() && !has_crc {
+        if self.is_strict() && !has_crc {
             return Err(DamageKind::NoChecksum.into());
         }
         self.cues = read_cues(children, self.header.segment_data, &self.times)?;

@@ -75,12 +75,11 @@ impl HeaderBytes {
         ebml::put_void(&mut buf, RESERVED_LEN);
 
         let info_at = buf.len();
-        put_info(&mut buf, info);
-        let info_end = buf.len();
-        let info_len = (1..=8)
-            .map(|size_len| info_end - info_at - 4 - size_len)
-            .find(|&data_len| ebml::element_len(ids::INFO, data_len) == info_end - info_at)
-            .expect("some size field fits the element that was just written");
+        let info_data = info_data(info);
+        ebml::put_id(&mut buf, ids::INFO);
+        ebml::put_size(&mut buf, info_data.len() as u64);
+        let info_data_at = buf.len();
+        buf.extend_from_slice(&info_data);
 
         let tags_at = (!info.tags.is_empty()).then_some(buf.len());
         if tags_at.is_some() {
@@ -99,7 +98,7 @@ impl HeaderBytes {
                 segment_size,
                 segment_data,
                 info: info_at,
-                info_data: info_end - info_len..info_end,
+                info_data: info_data_at..info_data_at + info_data.len(),
                 tags: tags_at,
                 tracks: tracks_at,
             },
@@ -142,15 +141,16 @@ impl HeaderBytes {
 
     fn put_seek_head(&self, buf: &mut Vec<u8>, cues_at: Option<u64>) {
         let layout = &self.layout;
+        let segment_data = layout.segment_data as u64;
         let start = buf.len();
         ebml::put_checked_master(buf, ids::SEEK_HEAD, |buf| {
-            put_seek(buf, ids::INFO, layout.info - layout.segment_data);
+            put_seek(buf, ids::INFO, layout.info as u64 - segment_data);
             if let Some(tags) = layout.tags {
-                put_seek(buf, ids::TAGS, tags - layout.segment_data);
+                put_seek(buf, ids::TAGS, tags as u64 - segment_data);
             }
-            put_seek(buf, ids::TRACKS, layout.tracks - layout.segment_data);
+            put_seek(buf, ids::TRACKS, layout.tracks as u64 - segment_data);
             if let Some(cues_at) = cues_at {
-                put_seek(buf, ids::CUES, cues_at - layout.segment_data as u64);
+                put_seek(buf, ids::CUES, cues_at - segment_data);
             }
         });
         let room_left = RESERVED_LEN - (buf.len() - start);
@@ -160,9 +160,9 @@ impl HeaderBytes {
     }
 }
 
-fn put_info(buf: &mut Vec<u8>, info: &SegmentInfo) {
+fn info_data(info: &SegmentInfo) -> Vec<u8> {
     let muxing_app = format!("{MUXING_APP}{LAYOUT_VERSION}");
-    ebml::put_checked_master(buf, ids::INFO, |buf| {
+    ebml::checked(|buf| {
         ebml::put_void(buf, DURATION_LEN);
         ebml::put_uint(buf, ids::TIMESTAMP_SCALE, TICK_NS);
         if let Some(date) = info.date {
@@ -173,7 +173,7 @@ fn put_info(buf: &mut Vec<u8>, info: &SegmentInfo) {
         }
         ebml::put_text(buf, ids::MUXING_APP, &muxing_app);
         ebml::put_text(buf, ids::WRITING_APP, &info.writing_app);
-    });
+    })
 }
 
 fn put_track(buf: &mut Vec<u8>, track: &Track) {
@@ -259,8 +259,7 @@ fn put_tags(buf: &mut Vec<u8>, info: &SegmentInfo) {
 }
 
 /// Writes a Seek entry, its position in eight bytes so that all entries are of one length.
-fn put_seek(buf: &mut Vec<u8>, id: u32, position: impl TryInto<u64>) {
-    let position = position.try_into().unwrap_or(u64::MAX);
+fn put_seek(buf: &mut Vec<u8>, id: u32, position: u64) {
     ebml::put_master(buf, ids::SEEK, |buf| {
         ebml::put_bytes(buf, ids::SEEK_ID, &id.to_be_bytes());
         ebml::put_bytes(buf, ids::SEEK_POSITION, &position.to_be_bytes());

@@ -24,10 +24,14 @@ pub struct StoredCluster {
     blocks: Blocks,
     first_pts_us: i64,
     last_pts_us: i64,
+    has_crc: bool,
     can_be_copied: bool,
 }
 
 /// The blocks of a [`StoredCluster`] in the order of the file; payloads are slices of its bytes.
+///
+/// Frames that another writer packed into one block come one by one, a duration apart if the block or
+/// its track says one, and all at the time of the block otherwise.
 #[derive(Clone, Debug)]
 pub struct Blocks {
     children: Elements,
@@ -43,19 +47,13 @@ const KEYFRAME_FLAG: u8 = 0x80;
 
 impl StoredCluster {
     /// Reads the cluster in `raw`, whose data begin at `data_at`.
-    ///
-    /// With `needs_crc` a cluster without a CRC-32 is refused.
     pub(crate) fn parse(
         raw: Bytes,
         data_at: usize,
         offset: u64,
         times: &Times,
-        needs_crc: bool,
     ) -> Result<Self, DamageKind> {
         let (children, has_crc) = Elements::checked(raw.slice(data_at..))?;
-        if needs_crc && !has_crc {
-            return Err(DamageKind::NoChecksum);
-        }
         let mut is_plain = true;
         for child in children.clone() {
             let plain = [ids::TIMESTAMP, ids::SIMPLE_BLOCK, ids::BLOCK_GROUP];
@@ -83,8 +81,14 @@ impl StoredCluster {
             blocks,
             first_pts_us,
             last_pts_us,
+            has_crc,
             can_be_copied: is_plain && times.tick_ns() == TICK_NS,
         })
+    }
+
+    /// Whether a checksum says that the bytes are those that were written.
+    pub(crate) fn has_crc(&self) -> bool {
+        self.has_crc
     }
 
     /// A cluster that did not say its size cannot be copied: it would end where the next begins.

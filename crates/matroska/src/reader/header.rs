@@ -97,7 +97,7 @@ impl Header {
             }
         }
         let (Some(info), Some(tracks)) = (info, tracks) else {
-            return Err(raw.ends_early(input)?);
+            return Err(RawHeader::ends_early(input));
         };
         if let Some(found) = info.layout_version.filter(|found| *found > LAYOUT_VERSION) {
             return Err(OpenError::Newer {
@@ -140,8 +140,7 @@ impl RawHeader {
         raw.enter_segment(input)?;
         loop {
             let offset = input.offset();
-            let read = raw.read_part(input, offset);
-            match read {
+            match raw.read_part(input, offset) {
                 Ok(true) => {}
                 Ok(false) => return Ok(raw),
                 Err(fault) => return Err(stopped(offset, fault)),
@@ -256,13 +255,13 @@ impl RawHeader {
     }
 
     /// What is wrong with a header that ends before Info and Tracks have come.
-    fn ends_early<R: Read>(&self, input: &mut Input<R>) -> Result<OpenError, OpenError> {
+    fn ends_early<R: Read>(input: &mut Input<R>) -> OpenError {
         let offset = input.offset();
-        let kind = match input.peek().map_err(|fault| stopped(offset, fault))? {
-            Some(head) => DamageKind::Unexpected { id: head.id },
-            None => DamageKind::Torn,
-        };
-        Ok(damaged(offset, kind))
+        match input.peek() {
+            Ok(Some(head)) => damaged(offset, DamageKind::Unexpected { id: head.id }),
+            Ok(None) => damaged(offset, DamageKind::Torn),
+            Err(fault) => stopped(offset, fault),
+        }
     }
 
     /// Where the parts lie that complete a file, if this header has them where this crate puts them.

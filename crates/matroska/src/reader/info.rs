@@ -59,6 +59,9 @@ pub(crate) fn read_tags(children: Elements) -> Result<Vec<Tag>, DamageKind> {
     let mut tags = Vec::new();
     for tag in children {
         let tag = tag?;
+        if tag.id != ids::TAG {
+            continue;
+        }
         for simple in tag.children() {
             let simple = simple?;
             if simple.id == ids::SIMPLE_TAG {

@@ -4,7 +4,7 @@ use std::time::Duration;
 
 use longtake_matroska::{Block, Muxer, Reader, SegmentInfo, Track};
 
-use crate::tools::{File, Packet, ffmpeg, ffprobe_packets, file_of, made_by_ffmpeg, read};
+use crate::tools::{File, Packet, ffmpeg, ffprobe_packets, file_of, made_by_ffmpeg, read, run};
 
 /// Where the recording begins in its own time: far from zero and on no millisecond.
 const START_US: i64 = 600_300_001;
@@ -79,6 +79,28 @@ fn a_crashed_file_plays_as_it_is() {
 }
 
 #[test]
+fn ffmpeg_notices_that_a_complete_file_lost_its_tail() {
+    let (muxer, blocks) = recording();
+    let mut bytes = file_of(muxer, blocks);
+    bytes.truncate(bytes.len() / 2);
+    let file = File::new(&bytes);
+    let args = [
+        "-v",
+        "warning",
+        "-nostdin",
+        "-i",
+        file.path(),
+        "-c",
+        "copy",
+        "-f",
+        "null",
+        "-",
+    ];
+    let said = run("ffmpeg", &args, Vec::new());
+    assert!(said.stderr.contains("File ended prematurely"), "{said:?}");
+}
+
+#[test]
 fn ffmpeg_seeks_by_the_cues_to_the_keyframe_before() {
     let (muxer, blocks) = recording();
     let mut bytes = file_of(muxer, blocks.clone());
@@ -124,6 +146,6 @@ fn duration_and_start_are_those_of_the_blocks() {
     let file = File::new(&bytes);
     let args = "-v warning -show_entries format=start_time,duration -of csv=p=0";
     let args: Vec<&str> = args.split_whitespace().chain([file.path()]).collect();
-    let said = crate::tools::run("ffprobe", &args, Vec::new());
+    let said = run("ffprobe", &args, Vec::new());
     assert_eq!(said.text().trim(), "600.300001,2.000000");
 }

@@ -204,6 +204,23 @@ fn void_and_tags_between_clusters_are_passed_over() {
 }
 
 #[test]
+fn void_inside_any_element_is_passed_over() {
+    let file = b"\x1A\x45\xDF\xA3\x8D\xEC\x80\x42\x82\x88matroska\x18\x53\x80\x67\xFF\
+        \x15\x49\xA9\x66\x87\xEC\x81\x00\x4D\x80\x81x\
+        \x12\x54\xC3\x67\x95\xEC\x81\x00\x73\x73\x8F\xEC\x80\x67\xC8\x8A\xEC\x80\x45\xA3\x81A\x44\x87\x81b\
+        \x16\x54\xAE\x6B\x90\xEC\x81\x00\xAE\x8B\xEC\x80\xD7\x81\x01\x83\x81\x11\x86\x81x\
+        \x1F\x43\xB6\x75\x92\xEC\x81\x00\xE7\x81\x07\xA0\x8A\xEC\x80\xA1\x86\x81\x00\x00\x00hi\
+        \x1C\x53\xBB\x6B\x92\xEC\x80\xBB\x8E\xEC\x80\xB3\x81\x07\xB7\x87\xF7\x81\x01\xF1\x82\x00\x53";
+    let found = read(file);
+    assert_eq!(found.damage, None);
+    assert_eq!(found.blocks(), [Block::new(1, 7000, "hi")]);
+    assert_eq!(found.cues.len(), 1);
+    let header = Reader::new(&file[..]).unwrap().header().clone();
+    assert_eq!(header.info.tags, SegmentInfo::default().tag("A", "b").tags);
+    assert_eq!(header.tracks.len(), 1);
+}
+
+#[test]
 fn a_track_that_the_container_compresses_is_refused() {
     let file = foreign_header(b"\x6D\x80\x80");
     let error = Reader::new(&file[..]).unwrap_err();

@@ -172,6 +172,7 @@ fn any_file() -> impl Strategy<Value = Vec<u8>> {
         file[at] = b'L';
         without_checksums(file)
     };
+    assert!(!read(&foreign).clusters.is_empty());
     let bent = (
         prop_oneof![Just(ours), Just(foreign)],
         vec((any::<prop::sample::Index>(), any::<u8>()), 0..6),
