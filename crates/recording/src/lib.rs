@@ -10,6 +10,7 @@ mod content;
 mod counts;
 mod device;
 mod event;
+mod find;
 mod frame;
 mod inspect;
 mod intake;
@@ -20,6 +21,7 @@ mod packet;
 mod pts;
 mod queue;
 mod recording_id;
+mod recover;
 mod source;
 mod stream;
 mod survey;
@@ -28,12 +30,17 @@ mod wall_clock;
 
 pub use bitstream::{PackageError, Packager};
 pub use capture::{Capture, DEFAULT_READY_TIMEOUT, DeviceSummary, OpenError, Unhealthy};
-pub use chunk::{CHUNK_HEADER_VERSION, CHUNK_TAG, ChunkHeader, ChunkHeaderError, DeclaredStream};
+pub use chunk::{
+    CHUNK_HEADER_VERSION, CHUNK_TAG, ChunkEvent, ChunkHeader, ChunkHeaderError, ChunkOptions,
+    ChunkSummary, ChunkWriter, ChunksSummary, CreateWriterError, DeclaredStream, NameFault,
+    RecordingFacts, StreamTally, WriteError,
+};
 pub use chunk_file::ReadChunkError;
 pub use clock::{ClockPair, Monotonic};
 pub use counts::{Counts, DropReason, Gap, GapReason};
 pub use device::{Device, DeviceFault, Outlet, SourcePacket};
 pub use event::{Event, Events, NextEvent, StartedStream, What};
+pub use find::find_recordings;
 pub use frame::{RawFormat, RawFrame};
 pub use inspect::{
     InspectError, InspectedChunk, InspectedGap, InspectedManifest, InspectedStream, Inspection,
@@ -49,6 +56,9 @@ pub use packet::Packet;
 pub use pts::Pts;
 pub use queue::WhenFull;
 pub use recording_id::{ClaimError, ParseRecordingIdError, RecordingId};
+pub use recover::{
+    RecoverError, Recovered, RecoveredChunk, RecoveredStream, Repair, recover, recover_on,
+};
 pub use source::{Camera, Delivery, FakeImu, JsonLines, SensorSource, SourceError, VideoSource};
 pub use stream::{
     Codec, CodecParameters, FrameRate, StreamIndex, StreamKind, StreamSpec, VideoParameters,

@@ -2,9 +2,11 @@
 #![expect(clippy::unwrap_used, reason = "a test fails by panicking")]
 
 mod bitstream;
+mod chunks;
 mod ffmpeg;
 mod footage;
 mod inspect;
 mod manifest;
 mod nut;
+mod recover;
 mod sources;
