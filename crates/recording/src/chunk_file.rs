@@ -256,7 +256,7 @@ pub(crate) fn next_cluster(
     }
 }
 
-/// Reads a stored file from its start.
+/// Reads a stored file from some place on.
 #[derive(Debug)]
 pub(crate) struct FileReader {
     file: Arc<dyn StoredFile>,
@@ -265,7 +265,11 @@ pub(crate) struct FileReader {
 
 impl FileReader {
     pub(crate) fn new(file: Arc<dyn StoredFile>) -> Self {
-        Self { file, offset: 0 }
+        Self::starting_at(file, 0)
+    }
+
+    pub(crate) fn starting_at(file: Arc<dyn StoredFile>, offset: u64) -> Self {
+        Self { file, offset }
     }
 }
 

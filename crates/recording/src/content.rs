@@ -6,7 +6,7 @@ use longtake_matroska::{StoredCluster, Track, TrackKind};
 
 use crate::{
     pts::Pts,
-    stream::{Codec, StreamKind},
+    stream::{Codec, StreamKind, StreamSpec},
 };
 
 /// How many silences of a stream are remembered: a damaged or hostile file could have one a block.
@@ -104,6 +104,10 @@ impl Content {
         }
     }
 
+    pub(crate) fn stream(&self, name: &str) -> Option<&StreamContent> {
+        self.streams.iter().find(|stream| stream.name == name)
+    }
+
     /// Takes note that the end of a chunk is lost, and with it packets of unknown streams.
     pub(crate) fn cut(&mut self) {
         for stream in &mut self.streams {
@@ -175,6 +179,15 @@ impl StreamContent {
             silences: Vec::new(),
             cut: false,
             last_interval: Duration::ZERO,
+        }
+    }
+
+    /// The stream as if it had been declared.
+    pub(crate) fn spec(&self) -> StreamSpec {
+        StreamSpec {
+            name: self.name.clone(),
+            kind: self.kind,
+            metadata: BTreeMap::new(),
         }
     }
 

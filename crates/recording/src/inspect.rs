@@ -272,19 +272,21 @@ fn inspect_chunk(
         path: file.path,
         source,
     })?;
-    Ok(InspectedChunk {
-        file: file.name,
-        complete: end.complete,
+    let damage = end.damage.map(|damage| damage.to_string());
+    Ok(InspectedChunk::new(
+        file.name,
         bytes,
-        first_pts_us: found.extent.map(|extent| extent.first),
-        last_pts_us: found.extent.map(|extent| extent.last),
-        packets: found.packets,
-        damage: end.damage.map(|damage| damage.to_string()),
-    })
+        end.complete,
+        found,
+        damage,
+    ))
 }
 
 /// The streams of `content` as they were declared, and those that are in no chunk.
-fn in_declared_order(content: &Content, declared: &[DeclaredStream]) -> Vec<InspectedStream> {
+pub(crate) fn in_declared_order(
+    content: &Content,
+    declared: &[DeclaredStream],
+) -> Vec<InspectedStream> {
     let mut streams: Vec<_> = content.streams.iter().map(InspectedStream::new).collect();
     for stream in declared {
         if streams.iter().all(|found| found.name != stream.name) {
@@ -333,6 +335,24 @@ impl InspectedStream {
 }
 
 impl InspectedChunk {
+    pub(crate) fn new(
+        file: String,
+        bytes: u64,
+        complete: bool,
+        content: ChunkContent,
+        damage: Option<String>,
+    ) -> Self {
+        Self {
+            file,
+            complete,
+            bytes,
+            first_pts_us: content.extent.map(|extent| extent.first),
+            last_pts_us: content.extent.map(|extent| extent.last),
+            packets: content.packets,
+            damage,
+        }
+    }
+
     fn broken(storage: &dyn Storage, broken: BrokenChunk) -> Result<Self, ReadChunkError> {
         let BrokenChunk { file, reason } = broken;
         let bytes = match storage.entry(&file.path) {

@@ -59,7 +59,7 @@ fn compare_chunks(
             differences.push(format!("{}: {damage}", chunk.file));
         } else if !chunk.complete {
             differences.push(format!("{} was not finished", chunk.file));
-        } else if listed_names.binary_search(&&chunk.file).is_err() {
+        } else if listed_names.binary_search(&&chunk.file).is_err() && !chunk.packets.is_empty() {
             differences.push(format!("{} is not in the manifest", chunk.file));
         }
     }

@@ -56,7 +56,7 @@ impl Footage {
     pub(crate) fn h264_smaller() -> &'static Self {
         static FOOTAGE: OnceLock<Footage> = OnceLock::new();
         FOOTAGE.get_or_init(|| {
-            Self::encode("testsrc2", &["-g", "30", "-bf", "0", "-vf", "scale=64:48"])
+            Self::encode("testsrc2", &["-g", "30", "-bf", "0", "-vf", "scale=32:24"])
         })
     }
 
@@ -204,12 +204,12 @@ impl Recorded {
         ])
     }
 
-    /// Six small frames and as many samples: one chunk that is short enough to be cut at every byte.
+    /// Four small frames and as many samples: one chunk that is short enough to be cut at every byte.
     pub(crate) fn tiny() -> Self {
         let mut front = Footage::h264_smaller().clone();
-        front.packets.truncate(6);
+        front.packets.truncate(4);
         let mut imu = sensor("imu");
-        imu.footage.packets.truncate(6);
+        imu.footage.packets.truncate(4);
         Self::new(vec![video("front", front), imu])
     }
 
@@ -270,18 +270,17 @@ impl Recorded {
         (muxer, parts)
     }
 
-    /// How many packets are whole in the first `len` bytes of a chunk.
-    pub(crate) fn packets_within(&self, sequence: u64, len: usize) -> u64 {
+    /// Where each cluster of a chunk ends, and how many packets are whole by then.
+    pub(crate) fn cluster_ends(&self, sequence: u64) -> ClusterEnds {
         let (_, parts) = self.open_chunk(sequence);
-        let bytes = parts.concat();
-        let mut reader = Reader::new(Cursor::new(&bytes)).unwrap();
+        let mut reader = Reader::new(Cursor::new(parts.concat())).unwrap();
+        let mut ends = Vec::new();
         let mut packets = 0;
         while let Some(cluster) = reader.next_cluster().unwrap() {
-            if cluster.offset() + cluster.len() <= len as u64 {
-                packets += cluster.blocks().count() as u64;
-            }
+            packets += cluster.blocks().count() as u64;
+            ends.push((cluster.offset() + cluster.len(), packets));
         }
-        packets
+        ClusterEnds(ends)
     }
 
     /// The bytes of a finished chunk.
@@ -315,6 +314,17 @@ impl Recorded {
             let path = folder.join(format!("{sequence:05}.mkv"));
             fs::write(path, self.finished_chunk(*sequence)).unwrap();
         }
+    }
+}
+
+/// Where the clusters of a chunk end.
+pub(crate) struct ClusterEnds(Vec<(u64, u64)>);
+
+impl ClusterEnds {
+    /// How many packets are whole in the first `len` bytes.
+    pub(crate) fn packets_within(&self, len: usize) -> u64 {
+        let whole = self.0.iter().rev().find(|(end, _)| *end <= len as u64);
+        whole.map_or(0, |(_, packets)| *packets)
     }
 }
 
