@@ -1,6 +1,21 @@
 //! Chunks: the files of a recording, each of which plays alone.
 
-mod cutter;
+mod event;
+mod facts;
 mod header;
+mod options;
+mod writer;
 
+mod cutter;
+mod file;
+mod naming;
+mod sync;
+mod tally;
+
+pub use event::{ChunkEvent, ChunkSummary, CreateWriterError, WriteError};
+pub use facts::RecordingFacts;
 pub use header::{CHUNK_HEADER_VERSION, CHUNK_TAG, ChunkHeader, ChunkHeaderError, DeclaredStream};
+pub use naming::NameFault;
+pub use options::ChunkOptions;
+pub use tally::StreamTally;
+pub use writer::{ChunkWriter, ChunksSummary};

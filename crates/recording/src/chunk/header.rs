@@ -94,8 +94,12 @@ struct Versioned {
 
 impl ChunkHeader {
     /// The value of the tag.
+    ///
+    /// # Panics
+    ///
+    /// Never: strings, numbers and times always serialise.
     pub fn to_json(&self) -> String {
-        serde_json::to_string(self).expect("strings, numbers and times always serialise")
+        serde_json::to_string(self).expect("strings, numbers and times serialise")
     }
 
     /// Reads the value of the tag.

@@ -12,7 +12,7 @@ use crate::{
 
 /// Far more than any decoder's configuration takes. With it, the header of a chunk of the most
 /// streams stays within what a reader takes.
-const MAX_CODEC_PRIVATE_BYTES: usize = 64 << 10;
+const MAX_CODEC_PRIVATE_BYTES: usize = 16 << 10;
 
 /// Whether a chunk can hold this packet.
 pub(super) fn is_storable(packet: &Packet) -> bool {

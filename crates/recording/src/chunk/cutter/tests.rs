@@ -69,7 +69,7 @@ impl Story {
     /// `kind`: `K` a keyframe, `P` a picture that needs others, `K1` a keyframe with other
     /// parameters.
     fn arrives(&mut self, stream: usize, ms: i64, kind: &str, at: u64) {
-        let variant = kind.bytes().nth(1).unwrap_or(b'0');
+        let variant = kind.as_bytes().get(1).copied().unwrap_or(b'0');
         let mut packet = Packet {
             stream: StreamIndex(stream),
             pts: Pts(ms * 1000),
@@ -301,7 +301,11 @@ fn what_waits_for_the_opening_is_bounded() {
         ms += 1;
         assert!(ms < 100, "100 packets of 100 bytes are enough");
     }
-    assert_eq!(story.told.len() as i64, ms + 1);
+    assert_eq!(
+        i64::try_from(story.told.len()).unwrap(),
+        ms + 1,
+        "all, and the chunk"
+    );
 }
 
 #[test]
