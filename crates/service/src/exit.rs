@@ -44,7 +44,7 @@ pub fn report(program: &str, error: &dyn Error) {
 }
 
 /// The error and all its sources, joined by `: `.
-pub(crate) fn with_sources(error: &dyn Error) -> String {
+pub fn with_sources(error: &dyn Error) -> String {
     let mut text = error.to_string();
     let mut source = error.source();
     while let Some(cause) = source {

@@ -76,7 +76,7 @@ mod signals;
 pub use crate::{
     arguments::parse_arguments,
     config::{ConfigError, MAX_CONFIG_BYTES, read_config},
-    exit::{Exit, report},
+    exit::{Exit, report, with_sources},
     logs::{LogArgs, LogFilter, LogFormat, Logs, LogsError, UnknownLevel},
     signals::{Signals, SignalsError, StopSignal},
 };
