@@ -40,6 +40,8 @@ pub(crate) struct Recorder {
 #[derive(Debug)]
 pub(crate) struct Held {
     pub header: ChunkHeader,
+    /// Whether the Matroska header speaks of an end, as the last writes to a file make it do.
+    pub claims_an_end: bool,
     pub is_complete: bool,
     /// By stream, in the order of the file.
     pub packets: BTreeMap<usize, Vec<HeldPacket>>,
@@ -230,6 +232,7 @@ pub(crate) fn try_hold(storage: &dyn Storage, path: &Path) -> Option<Held> {
     let tags = &reader.header().info.tags;
     let tag = tags.iter().find(|tag| tag.name == "LONGTAKE").unwrap();
     let header = ChunkHeader::from_json(&tag.value).unwrap();
+    let claims_an_end = reader.header().duration.is_some();
     let mut packets: BTreeMap<usize, Vec<HeldPacket>> = BTreeMap::new();
     while let Ok(Some(cluster)) = reader.next_cluster() {
         for block in cluster.blocks() {
@@ -243,6 +246,7 @@ pub(crate) fn try_hold(storage: &dyn Storage, path: &Path) -> Option<Held> {
     }
     Some(Held {
         header,
+        claims_an_end,
         is_complete: reader.is_complete(),
         packets,
     })

@@ -3,6 +3,7 @@
 
 mod bitstream;
 mod chunks;
+mod chunks_after_power_loss;
 mod chunks_on_bad_disks;
 mod ffmpeg;
 mod footage;
