@@ -19,6 +19,7 @@ use longtake_process as process;
 
 pub use self::input::Input;
 use self::options::Options;
+pub(crate) use self::output::Target;
 pub use self::output::{Codec, Output};
 use crate::level::Level;
 use crate::redact::display_args;
@@ -246,15 +247,27 @@ impl FfmpegCommand {
         Ok(command)
     }
 
-    fn overwrites(&self) -> bool {
+    pub(crate) fn outputs(&self) -> &[Output] {
+        &self.outputs
+    }
+
+    pub(crate) fn outputs_mut(&mut self) -> &mut [Output] {
+        &mut self.outputs
+    }
+
+    pub(crate) fn force_overwrite(&mut self) {
+        self.overwrite = Overwrite::Replace;
+    }
+
+    pub(crate) fn overwrites(&self) -> bool {
         self.overwrite == Overwrite::Replace
     }
 
-    fn reads_stdin(&self) -> bool {
+    pub(crate) fn reads_stdin(&self) -> bool {
         self.inputs.iter().any(Input::is_stdin)
     }
 
-    fn writes_stdout(&self) -> bool {
+    pub(crate) fn writes_stdout(&self) -> bool {
         self.outputs.iter().any(Output::is_stdout)
     }
 

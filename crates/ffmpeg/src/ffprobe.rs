@@ -9,6 +9,7 @@ use serde::Deserialize;
 
 use crate::command::Input;
 use crate::tool::{self, Limits, ToolError};
+use crate::version::Version;
 
 /// What ffprobe says of a file with hundreds of streams is below 1 MB.
 const MAX_BYTES: usize = 8 << 20;
@@ -129,6 +130,32 @@ impl Ffprobe {
     pub const fn timeout(mut self, timeout: Duration) -> Self {
         self.timeout = timeout;
         self
+    }
+
+    /// Its version.
+    ///
+    /// # Errors
+    ///
+    /// When it is missing, or does not answer like ffprobe.
+    pub fn version(&self) -> Result<Version, ToolError> {
+        let limits = Limits {
+            time: self.timeout,
+            bytes: MAX_BYTES,
+        };
+        let answer = tool::ask(&self.program, ["-version"], limits)?;
+        Version::parse(&String::from_utf8_lossy(&answer.stdout))
+            .filter(|_| answer.stdout.starts_with(b"ffprobe"))
+            .ok_or_else(|| ToolError::Unexpected {
+                program: self.program.clone(),
+                expected: "ffprobe",
+                source: None,
+            })
+    }
+
+    /// The program as it was named.
+    #[must_use]
+    pub fn program(&self) -> &Path {
+        &self.program
     }
 
     /// Asks what `input` holds.

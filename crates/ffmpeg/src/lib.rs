@@ -14,7 +14,9 @@ mod mp4;
 mod pipes;
 mod progress;
 mod redact;
+mod runner;
 mod tool;
+mod tracker;
 mod version;
 
 pub use command::{Codec, CommandError, FfmpegCommand, Input, Output, Overwrite};
@@ -28,5 +30,11 @@ pub use log_tail::{Diagnostic, LogTail};
 pub use mp4::{FourCc, Mp4, Mp4Damage, Mp4Error, Mp4Track, TrackKind};
 pub use progress::{Block, ProgressParser};
 pub use redact::redact;
+#[cfg(feature = "tokio")]
+pub use runner::TokioJob;
+pub use runner::{
+    Cancel, Canceller, Changes, Failure, Job, Outcome, Partial, Priority, RunError, Runner, Verify,
+};
 pub use tool::ToolError;
+pub use tracker::{Phase, Progress};
 pub use version::Version;

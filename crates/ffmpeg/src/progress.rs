@@ -20,8 +20,8 @@ const EARLIEST_US: i64 = -24 * 3600 * 1_000_000;
 /// What one block of `-progress` said; `None` where it said nothing or `N/A`.
 ///
 /// The values are ffmpeg's own and unchecked: `out_time_us` may go backwards, `total_bytes`
-/// counts the first output only, `bits_per_second` may be absurd. [`Tracker`](crate::Tracker)
-/// makes progress for people from it.
+/// counts the first output only, `bits_per_second` may be absurd. [`Progress`](crate::Progress)
+/// is made for people from it.
 #[derive(Debug, Clone, Copy, PartialEq, Default)]
 #[non_exhaustive]
 pub struct Block {

@@ -2,7 +2,7 @@
 
 use std::ffi::{OsStr, OsString};
 use std::fmt;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::time::Duration;
 
 use super::options::Options;
@@ -189,6 +189,20 @@ impl Output {
     pub fn raw_args<A: Into<OsString>>(mut self, args: impl IntoIterator<Item = A>) -> Self {
         self.options.extend(args);
         self
+    }
+
+    pub(crate) const fn target(&self) -> &Target {
+        &self.target
+    }
+
+    pub(crate) fn container(&self) -> Option<&str> {
+        self.format.as_deref()
+    }
+
+    /// Points a file output at another file, which gets the container `muxer`.
+    pub(crate) fn redirect(&mut self, path: &Path, muxer: &str) {
+        self.target = Target::File(path.to_owned());
+        self.format = Some(muxer.to_owned());
     }
 
     pub(crate) fn is_stdout(&self) -> bool {

@@ -99,7 +99,7 @@ fn an_input_that_is_not_ours_to_read() {
     fs::set_permissions(dir.path(), Permissions::from_mode(0o755)).unwrap();
     let path = dir.path().join("secret.mp4");
     fs::copy(media::segment(0), &path).unwrap();
-    fs::set_permissions(&path, Permissions::from_mode(0)).unwrap();
+    fs::set_permissions(&path, Permissions::from_mode(0o000)).unwrap();
     for ffmpeg in both() {
         let mut command = decode(&ffmpeg, Input::file(&path)).to_command().unwrap();
         if geteuid().is_root() {

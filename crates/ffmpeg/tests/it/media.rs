@@ -3,6 +3,7 @@
 //! It is made once, with plain ffmpeg, and kept in the target folder.
 
 use std::ffi::OsStr;
+use std::fmt::Write;
 use std::fs::{self, File};
 use std::os::unix::ffi::OsStrExt;
 use std::path::{Path, PathBuf};
@@ -109,7 +110,11 @@ fn make(folder: &Path) {
         let at = format!("x={}:y=ih-16:w=16:h=16", bit * 16);
         // The timeline's n counts pictures: bit k is white when floor(n/2^k) is odd.
         let on = format!(r"enable='mod(floor(n/pow(2\,{bit}))\,2)'");
-        boxes += &format!(",drawbox={at}:c=black:t=fill,drawbox={at}:c=white:t=fill:{on}");
+        write!(
+            boxes,
+            ",drawbox={at}:c=black:t=fill,drawbox={at}:c=white:t=fill:{on}"
+        )
+        .unwrap();
     }
     let source = format!("testsrc2=size=640x360:rate={FPS}{boxes}");
     let h264 =
@@ -153,7 +158,7 @@ fn make(folder: &Path) {
     write(b"zero.mp4", b"");
     write(b"nomoov.mp4", &seg2[..seg2.len() / 2]);
     write(b"fragcut.mp4", &frag[..frag.len() / 2]);
-    let mut rot = seg2.clone();
+    let mut rot = seg2;
     let damaged = (rot.len() / 5)..(rot.len() * 3 / 5);
     for at in damaged.step_by(5000) {
         scramble(&mut rot[at..at + 64], at);
