@@ -237,7 +237,7 @@ pub(crate) enum Next {
 }
 
 pub(crate) fn next_cluster(
-    reader: &mut Reader<FileReader>,
+    reader: &mut Reader<impl Read>,
     path: &Path,
 ) -> Result<Next, ReadChunkError> {
     match reader.next_cluster() {

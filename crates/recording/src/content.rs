@@ -146,7 +146,7 @@ impl TrackPlaces {
 
 impl Extent {
     /// `before`, widened to hold `pts`.
-    fn with(before: Option<Self>, pts: Pts) -> Self {
+    pub(crate) fn with(before: Option<Self>, pts: Pts) -> Self {
         before.map_or(
             Self {
                 first: pts,

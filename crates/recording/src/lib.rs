@@ -10,6 +10,7 @@ mod content;
 mod counts;
 mod device;
 mod event;
+mod export;
 mod find;
 mod frame;
 mod inspect;
@@ -40,6 +41,10 @@ pub use clock::{ClockPair, Monotonic};
 pub use counts::{Counts, DropReason, Gap, GapReason};
 pub use device::{Device, DeviceFault, Outlet, SourcePacket};
 pub use event::{Event, Events, NextEvent, StartedStream, What};
+pub use export::{
+    EXPORT_HEADER_VERSION, EXPORT_TAG, ExportError, ExportOptions, ExportPhase, ExportProgress,
+    Exported, ExportedTrack, export, export_on,
+};
 pub use find::find_recordings;
 pub use frame::{RawFormat, RawFrame};
 pub use inspect::{

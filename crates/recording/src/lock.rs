@@ -1,15 +1,18 @@
 //! Who works on a recording's folder.
 
 use std::{
-    fs::File,
+    error::Error,
+    fs::{self, File},
     io,
+    os::unix::fs::{MetadataExt, OpenOptionsExt},
     path::{Path, PathBuf},
 };
 
 use nix::{
     errno::Errno,
-    fcntl::{Flock, FlockArg},
+    fcntl::{Flock, FlockArg, OFlag},
 };
+use tracing::warn;
 
 /// The right to write in a recording's folder, held by the session that records into it and by
 /// whoever recovers it.
@@ -26,16 +29,16 @@ pub struct RecordingLock {
 #[derive(Debug, thiserror::Error)]
 #[non_exhaustive]
 pub enum LockError {
-    /// Somebody holds the lock.
-    #[error("{path} is in use: it is being recorded or recovered")]
+    /// Somebody holds the lock: the folder is being recorded or recovered, the file exported.
+    #[error("{path} is in use by another process")]
     InUse {
-        /// The recording's folder.
+        /// The recording's folder, or the file.
         path: PathBuf,
     },
-    /// The folder cannot be opened or locked.
+    /// The folder or file cannot be opened or locked.
     #[error("cannot lock {path}")]
     Io {
-        /// The recording's folder.
+        /// The recording's folder, or the file.
         path: PathBuf,
         /// What the system said.
         source: io::Error,
@@ -67,6 +70,69 @@ impl RecordingLock {
     }
 }
 
+/// The right to write the file of one path, held while an export writes it.
+///
+/// The file itself is locked; it is created where there is none, and removed in the end unless it has
+/// got another name by then.
+#[derive(Debug)]
+pub(crate) struct OutputLock {
+    file: Flock<File>,
+    path: PathBuf,
+}
+
+impl OutputLock {
+    /// Takes the lock on the file at `path`, or says at once that somebody else has it.
+    pub(crate) fn take(path: &Path) -> Result<Self, LockError> {
+        let io = |source| LockError::Io {
+            path: path.to_owned(),
+            source,
+        };
+        loop {
+            let file = File::options()
+                .create(true)
+                .truncate(false)
+                .write(true)
+                .custom_flags(OFlag::O_NOFOLLOW.bits())
+                .open(path)
+                .map_err(io)?;
+            let file = match Flock::lock(file, FlockArg::LockExclusiveNonblock) {
+                Ok(file) => file,
+                Err((_, Errno::EWOULDBLOCK)) => {
+                    let path = path.to_owned();
+                    return Err(LockError::InUse { path });
+                }
+                Err((_, errno)) => return Err(io(errno.into())),
+            };
+            // Whoever held it may have removed it or given it another name in between.
+            if is_at(&file, path).map_err(io)? {
+                let path = path.to_owned();
+                return Ok(Self { file, path });
+            }
+        }
+    }
+}
+
+impl Drop for OutputLock {
+    fn drop(&mut self) {
+        if matches!(is_at(&self.file, &self.path), Ok(true))
+            && let Err(error) = fs::remove_file(&self.path)
+        {
+            let path = self.path.display();
+            warn!(error = &error as &dyn Error, %path, "file stays until the next export");
+        }
+    }
+}
+
+/// Whether `path` leads to `file`.
+fn is_at(file: &File, path: &Path) -> io::Result<bool> {
+    let ours = file.metadata()?;
+    match fs::symlink_metadata(path) {
+        Ok(found) => Ok((found.dev(), found.ino()) == (ours.dev(), ours.ino())),
+        Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(false),
+        Err(error) => Err(error),
+    }
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -83,7 +149,7 @@ mod tests {
         drop(held);
         RecordingLock::take(folder.path()).unwrap();
         assert_eq!(
-            std::fs::read_dir(folder.path()).unwrap().count(),
+            fs::read_dir(folder.path()).unwrap().count(),
             0,
             "a lock leaves nothing behind"
         );

@@ -2,9 +2,15 @@
 
 use std::str::FromStr;
 
-use jiff::Timestamp;
+use jiff::{SignedDuration, Timestamp};
 
 use crate::{clock::ClockPair, pts::Pts};
+
+/// From how much on two pairs that disagree are a step of the wall clock; reading both clocks takes
+/// less.
+const STEP: SignedDuration = SignedDuration::from_millis(1);
+
+const MAX_STEPS: usize = 10_000;
 
 /// What the wall clock said all through a recording, from the pair that each chunk stores.
 ///
@@ -41,6 +47,20 @@ impl WallClock {
         pairs.sort_by_key(|pair| pair.pts_us);
         pairs.dedup_by_key(|pair| pair.pts_us);
         Self { pairs }
+    }
+
+    /// The first pair, and each from which on the wall clock was off by more than a millisecond from
+    /// what the ones before had let expect: few enough to be kept with a file, at most 10,000.
+    pub(crate) fn steps(&self) -> Vec<ClockPair> {
+        let mut steps: Vec<ClockPair> = Vec::new();
+        for pair in &self.pairs {
+            let expected = steps.last().and_then(|last| last.realtime_at(pair.pts_us));
+            let error = expected.map(|expected| pair.realtime.duration_since(expected).abs());
+            if error.is_none_or(|error| error > STEP) && steps.len() < MAX_STEPS {
+                steps.push(*pair);
+            }
+        }
+        steps
     }
 
     /// What the wall clock said at session time `pts`. `None` when there is no pair, or the time
@@ -183,6 +203,16 @@ mod tests {
     }
 
     #[test]
+    fn only_steps_are_kept() {
+        let mut pairs: Vec<_> = (0..1000).map(|n| (n * 10, n * 10)).collect();
+        for (seconds, wall) in &mut pairs {
+            *wall += if *seconds >= 5_000 { 3_600 } else { 0 };
+        }
+        let steps = clock(&pairs).steps();
+        assert_eq!(WallClock::new(steps), clock(&[(0, 0), (5_000, 8_600)]));
+    }
+
+    #[test]
     fn moments() {
         #[track_caller]
         fn check(text: &str, want: Option<Moment>) {
@@ -196,7 +226,7 @@ mod tests {
         check("2027-01-15T09:00:00+01:00", Some(Moment::Wall(at(0))));
         check(
             "2027-01-15T08:00:00.000001Z",
-            Some(Moment::Wall(at(0) + jiff::SignedDuration::from_micros(1))),
+            Some(Moment::Wall(at(0) + SignedDuration::from_micros(1))),
         );
         check("2027-01-15T08:00:00", None);
         check("-1", None);

@@ -19,6 +19,9 @@ use crate::{
 /// How much is copied and compared at once.
 const BLOCK_BYTES: usize = 256 << 10;
 
+/// How much of a chunk's name goes into that of what is set aside; Linux takes 255 bytes for all.
+const MAX_CHUNK_NAME_BYTES: usize = 200;
+
 /// Gives the file called `name` the first free name for all of `chunk`.
 pub(super) fn rename(
     storage: &dyn Storage,
@@ -102,6 +105,7 @@ pub(super) fn list(storage: &dyn Storage, folder: &Path) -> Result<Vec<SetAside>
 
 /// `00003.mkv.4711.torn`, and after that `00003.mkv.4711-2.torn` and so on.
 fn torn_name(chunk: &str, offset: u64, attempt: u32) -> String {
+    let chunk = &chunk[..chunk.floor_char_boundary(MAX_CHUNK_NAME_BYTES)];
     match attempt {
         1 => format!("{chunk}.{offset}{TORN_SUFFIX}"),
         _ => format!("{chunk}.{offset}-{attempt}{TORN_SUFFIX}"),

@@ -120,3 +120,26 @@ pub(crate) fn matroska(file: Vec<u8>) -> (Track, Vec<Block>) {
     }
     (track, blocks)
 }
+
+/// Checks that ffprobe and ffmpeg read a file without a word, and that it has `frames` packets of video.
+#[track_caller]
+pub(crate) fn check_plays(file: &Path, frames: usize) {
+    let probed = Command::new("ffprobe")
+        .args(words(
+            "-v warning -select_streams v -show_entries packet=pts -of csv=p=0",
+        ))
+        .arg(file)
+        .output()
+        .unwrap();
+    assert_eq!(String::from_utf8_lossy(&probed.stderr), "", "{file:?}");
+    let packets = String::from_utf8_lossy(&probed.stdout).lines().count();
+    assert_eq!(packets, frames, "{file:?}");
+    let decoded = Command::new("ffmpeg")
+        .args(words("-nostdin -v warning -xerror -copyts -i"))
+        .arg(file)
+        .args(words("-map 0:v -fps_mode passthrough -f null -"))
+        .output()
+        .unwrap();
+    assert!(decoded.status.success(), "{file:?}");
+    assert_eq!(String::from_utf8_lossy(&decoded.stderr), "", "{file:?}");
+}

@@ -29,7 +29,7 @@ pub(crate) struct Footage {
     pub packets: Vec<FootagePacket>,
 }
 
-#[derive(Debug, Clone)]
+#[derive(Debug, Clone, PartialEq, Eq)]
 pub(crate) struct FootagePacket {
     pub pts_us: i64,
     pub keyframe: bool,

@@ -1,12 +1,6 @@
 //! A recording is made whole after a crash, a power cut, or damage, and nothing is thrown away.
 
-use std::{
-    collections::BTreeMap,
-    fs,
-    io::IoSlice,
-    path::Path,
-    process::{Command, Output},
-};
+use std::{collections::BTreeMap, fs, io::IoSlice, path::Path, process::Command};
 
 use longtake_durable::{
     RealStorage, Storage,
@@ -18,7 +12,10 @@ use longtake_recording::{
 };
 use serde_json::json;
 
-use crate::footage::{Footage, RECORDING_ID, Recorded, frame_pts, sensor, video};
+use crate::{
+    ffmpeg::check_plays,
+    footage::{Footage, RECORDING_ID, Recorded, frame_pts, sensor, video},
+};
 
 /// Every file in a folder with its content.
 type Files = BTreeMap<String, Vec<u8>>;
@@ -81,47 +78,6 @@ fn check_nothing_more_to_do(storage: &dyn Storage, folder: &Path) {
         files(storage, folder) == before,
         "a second run wrote something"
     );
-}
-
-fn run(program: &str, arguments: &[&str], path: &Path) -> Output {
-    Command::new(program)
-        .args(arguments)
-        .arg(path)
-        .output()
-        .unwrap()
-}
-
-/// ffprobe and ffmpeg read the file without a word, and ffprobe finds `frames` packets of video.
-#[track_caller]
-fn check_plays(path: &Path, frames: usize) {
-    let probe = run(
-        "ffprobe",
-        &[
-            "-v",
-            "warning",
-            "-select_streams",
-            "v",
-            "-show_entries",
-            "packet=pts",
-            "-of",
-            "csv=p=0",
-        ],
-        path,
-    );
-    assert_eq!(String::from_utf8_lossy(&probe.stderr), "", "{path:?}");
-    assert_eq!(
-        String::from_utf8_lossy(&probe.stdout).lines().count(),
-        frames,
-        "{path:?}"
-    );
-    let decoded = Command::new("ffmpeg")
-        .args(["-nostdin", "-v", "warning", "-xerror", "-copyts", "-i"])
-        .arg(path)
-        .args(["-map", "0:v", "-fps_mode", "passthrough", "-f", "null", "-"])
-        .output()
-        .unwrap();
-    assert!(decoded.status.success(), "{path:?}");
-    assert_eq!(String::from_utf8_lossy(&decoded.stderr), "", "{path:?}");
 }
 
 #[test]
