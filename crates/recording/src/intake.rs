@@ -88,7 +88,7 @@ pub(crate) struct Intake {
     counts: Arc<Mutex<Counts>>,
     queue: QueueSender<Arrival>,
     clock_jumped: AtomicBool,
-    failure: Mutex<Option<String>>,
+    failure: Arc<Mutex<Option<String>>>,
 }
 
 impl Intake {
@@ -96,13 +96,14 @@ impl Intake {
         zero: Arc<SessionZero>,
         counts: Arc<Mutex<Counts>>,
         queue: QueueSender<Arrival>,
+        failure: Arc<Mutex<Option<String>>>,
     ) -> Self {
         Self {
             zero,
             counts,
             queue,
             clock_jumped: AtomicBool::new(false),
-            failure: Mutex::new(None),
+            failure,
         }
     }
 
@@ -158,11 +159,6 @@ impl Intake {
         }
         self.queue.close();
     }
-
-    /// Why the source ended, if not in order.
-    pub(crate) fn failure(&self) -> Option<String> {
-        self.failure.lock().clone()
-    }
 }
 
 /// Whether these bytes are one JSON object, without keeping any of it.
@@ -208,7 +204,12 @@ mod tests {
         let zero = Arc::new(SessionZero::new(Monotonic(1_000)));
         let counts = Arc::new(Mutex::new(Counts::default()));
         let (sender, receiver) = queue(1 << 20, WhenFull::DropNewest);
-        let intake = Intake::new(Arc::clone(&zero), Arc::clone(&counts), sender);
+        let intake = Intake::new(
+            Arc::clone(&zero),
+            Arc::clone(&counts),
+            sender,
+            Arc::default(),
+        );
         intake.take(Monotonic(999), object("{}"));
         assert_eq!(zero.get(), None);
         intake.take(Monotonic(1_500), object("{}"));

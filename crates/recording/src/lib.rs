@@ -9,6 +9,7 @@ mod clock;
 mod content;
 mod counts;
 mod device;
+mod encoder;
 mod event;
 mod export;
 mod find;
@@ -23,6 +24,7 @@ mod pts;
 mod queue;
 mod recording_id;
 mod recover;
+mod session;
 mod source;
 mod stream;
 mod survey;
@@ -40,6 +42,10 @@ pub use chunk_file::ReadChunkError;
 pub use clock::{ClockPair, Monotonic};
 pub use counts::{Counts, DropReason, Gap, GapReason};
 pub use device::{Device, DeviceFault, Outlet, SourcePacket};
+pub use encoder::{
+    Bitrate, Encoder, EncoderError, EncoderFault, EncoderGone, EncoderKiller, EncoderOutput,
+    EncoderSettings, EncoderSummary, SettingError, VideoEncoder,
+};
 pub use event::{Event, Events, NextEvent, StartedStream, What};
 pub use export::{
     EXPORT_HEADER_VERSION, EXPORT_TAG, ExportError, ExportOptions, ExportPhase, ExportProgress,
@@ -63,6 +69,9 @@ pub use queue::WhenFull;
 pub use recording_id::{ClaimError, ParseRecordingIdError, RecordingId};
 pub use recover::{
     RecoverError, Recovered, RecoveredChunk, RecoveredStream, Repair, recover, recover_on,
+};
+pub use session::{
+    DEFAULT_QUEUE_BYTES, Session, SessionOptions, StartError, StreamOptions, Summary,
 };
 pub use source::{Camera, Delivery, FakeImu, JsonLines, SensorSource, SourceError, VideoSource};
 pub use stream::{

@@ -225,6 +225,31 @@ impl<T: Queued> Drop for SendingEnd<T> {
 }
 
 impl<T: Queued> QueueReceiver<T> {
+    /// Takes the next item, waiting for it as long as it takes; never [`Taken::TimedOut`].
+    pub(crate) fn take(&self) -> Taken<T> {
+        let mut state = self.shared.state.lock();
+        loop {
+            if let Some(item) = state.core.take() {
+                drop(state);
+                self.shared.drained.notify_all();
+                return Taken::Item(item);
+            }
+            if state.closed {
+                return Taken::Closed;
+            }
+            self.shared.filled.wait(&mut state);
+        }
+    }
+
+    /// Takes the next item if there is one.
+    pub(crate) fn take_now(&self) -> Option<T> {
+        let item = self.shared.state.lock().core.take();
+        if item.is_some() {
+            self.shared.drained.notify_all();
+        }
+        item
+    }
+
     /// Takes the next item, waiting for it until `deadline`.
     pub(crate) fn take_until(&self, deadline: Instant) -> Taken<T> {
         let mut state = self.shared.state.lock();

@@ -243,7 +243,7 @@ impl Capture {
                 Ok(_) => {}
                 Err(error) => return End::Unusable(format!("reading from ffmpeg failed: {error}")),
             }
-            let arrival = Monotonic::now();
+            let mut arrival = Monotonic::now();
             loop {
                 let frame = match reader.next_frame() {
                     Ok(Some(frame)) => frame,
@@ -258,6 +258,7 @@ impl Capture {
                             if !self.wait_until_wanted() {
                                 return End::Closing;
                             }
+                            arrival = Monotonic::now();
                             form.insert(first)
                         }
                         Err(why) => return End::Unusable(why),

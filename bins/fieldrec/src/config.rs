@@ -1,0 +1,157 @@
+//! What is to be recorded: the TOML file, and the flags over it.
+
+use std::{collections::BTreeMap, path::PathBuf};
+
+use serde::Deserialize;
+
+use crate::{
+    cli::RecordArgs,
+    units::{Size, Span},
+};
+
+/// The config file, and after [`Config::with_flags`] everything that was asked for.
+#[derive(Debug, Clone, Default, PartialEq, Deserialize)]
+#[serde(default, deny_unknown_fields)]
+pub(crate) struct Config {
+    /// The folder that gets one folder a recording.
+    pub(crate) output: Option<PathBuf>,
+    /// How long a chunk is.
+    pub(crate) chunk_length: Option<Span>,
+    /// When to stop by itself.
+    pub(crate) duration: Option<Span>,
+    /// How much may wait in memory, for each stream.
+    pub(crate) queue_bytes: Option<Size>,
+    /// How long the devices may take to deliver.
+    pub(crate) ready_timeout: Option<Span>,
+    /// At most this long between two syncs of a chunk to the disk.
+    pub(crate) sync_interval: Option<Span>,
+    /// The ffmpeg to run.
+    pub(crate) ffmpeg: Option<PathBuf>,
+    /// The ffprobe to run.
+    pub(crate) ffprobe: Option<PathBuf>,
+    /// Cameras.
+    pub(crate) video: Vec<VideoConfig>,
+    /// Sensors.
+    pub(crate) sensor: Vec<SensorConfig>,
+}
+
+/// One camera.
+#[derive(Debug, Clone, PartialEq, Eq, Deserialize)]
+#[serde(deny_unknown_fields, rename_all = "kebab-case")]
+pub(crate) struct VideoConfig {
+    /// The stream's name.
+    pub(crate) name: String,
+    /// Where it comes from.
+    pub(crate) source: String,
+    /// libx264, libx265, ffv1, mjpeg or copy.
+    #[serde(default)]
+    pub(crate) codec: Option<String>,
+    /// As ffmpeg takes it: 2M, 800k.
+    #[serde(default)]
+    pub(crate) bitrate: Option<String>,
+    /// What is encoded, such as yuv420p or gray16le.
+    #[serde(default)]
+    pub(crate) pixel_format: Option<String>,
+    /// The encoder's preset.
+    #[serde(default)]
+    pub(crate) preset: Option<String>,
+    /// The encoder's tune.
+    #[serde(default)]
+    pub(crate) tune: Option<String>,
+    /// The rate that is encoded.
+    #[serde(default)]
+    pub(crate) fps: Option<String>,
+    /// B-frames between two others, 0 unless given: they cost latency, and so more is lost in a
+    /// crash.
+    #[serde(default)]
+    pub(crate) b_frames: Option<u32>,
+    /// What happens when the queue is full: drop-newest, drop-oldest or block.
+    #[serde(default)]
+    pub(crate) when_full: Option<WhenFullConfig>,
+    /// What is to be remembered with the stream.
+    #[serde(default)]
+    pub(crate) metadata: BTreeMap<String, String>,
+}
+
+/// One sensor.
+#[derive(Debug, Clone, PartialEq, Eq, Deserialize)]
+#[serde(deny_unknown_fields, rename_all = "kebab-case")]
+pub(crate) struct SensorConfig {
+    /// The stream's name.
+    pub(crate) name: String,
+    /// Where it comes from.
+    pub(crate) source: String,
+    /// What happens when the queue is full.
+    #[serde(default)]
+    pub(crate) when_full: Option<WhenFullConfig>,
+    /// What is to be remembered with the stream.
+    #[serde(default)]
+    pub(crate) metadata: BTreeMap<String, String>,
+}
+
+/// What happens when a queue is full.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Deserialize)]
+#[serde(rename_all = "kebab-case")]
+pub(crate) enum WhenFullConfig {
+    DropNewest,
+    DropOldest,
+    Block,
+}
+
+impl VideoConfig {
+    pub(crate) fn new(name: &str, source: &str) -> Self {
+        Self {
+            name: name.to_owned(),
+            source: source.to_owned(),
+            codec: None,
+            bitrate: None,
+            pixel_format: None,
+            preset: None,
+            tune: None,
+            fps: None,
+            b_frames: None,
+            when_full: None,
+            metadata: BTreeMap::new(),
+        }
+    }
+}
+
+impl SensorConfig {
+    pub(crate) fn new(name: &str, source: &str) -> Self {
+        Self {
+            name: name.to_owned(),
+            source: source.to_owned(),
+            when_full: None,
+            metadata: BTreeMap::new(),
+        }
+    }
+}
+
+impl Config {
+    /// Lays the flags over the file. A stream that both name is the flags' one.
+    pub(crate) fn with_flags(mut self, flags: RecordArgs) -> Self {
+        self.output = flags.output.or(self.output);
+        self.chunk_length = flags.chunk_length.or(self.chunk_length);
+        self.duration = flags.duration.or(self.duration);
+        self.queue_bytes = flags.queue_bytes.or(self.queue_bytes);
+        self.ffmpeg = flags.programs.ffmpeg.or(self.ffmpeg);
+        self.ffprobe = flags.programs.ffprobe.or(self.ffprobe);
+        for video in flags.video {
+            match self.video.iter_mut().find(|known| known.name == video.name) {
+                Some(known) => *known = video,
+                None => self.video.push(video),
+            }
+        }
+        for sensor in flags.sensor {
+            match self
+                .sensor
+                .iter_mut()
+                .find(|known| known.name == sensor.name)
+            {
+                Some(known) => *known = sensor,
+                None => self.sensor.push(sensor),
+            }
+        }
+        self
+    }
+}

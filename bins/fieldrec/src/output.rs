@@ -1,0 +1,21 @@
+//! Standard output.
+
+use std::io::{self, Write as _};
+
+use serde::Serialize;
+
+use crate::failure::Failure;
+
+/// Prints one JSON value in a line of its own, at once.
+pub(crate) fn json_line(value: &impl Serialize) -> Result<(), Failure> {
+    let mut line = serde_json::to_string(value).map_err(Failure::failed)?;
+    line.push('\n');
+    text(&line)
+}
+
+/// Prints text, at once.
+pub(crate) fn text(text: &str) -> Result<(), Failure> {
+    let mut out = io::stdout().lock();
+    let printed = out.write_all(text.as_bytes()).and_then(|()| out.flush());
+    printed.map_err(|error| Failure::failed(format!("cannot write to standard output: {error}")))
+}

@@ -1,0 +1,164 @@
+//! `fieldrec record`
+
+use std::{
+    fs,
+    path::Path,
+    sync::{
+        Arc,
+        atomic::{AtomicBool, Ordering},
+    },
+    time::{Duration, Instant},
+};
+
+use longtake_recording::{
+    Capture, DEFAULT_READY_TIMEOUT, Events, NextEvent, Session, Summary, What,
+};
+use longtake_service::{Signals, read_config};
+use tracing::info;
+
+use crate::{
+    cli::RecordArgs,
+    config::Config,
+    failure::Failure,
+    output,
+    status::Status,
+    wiring::{self, Wiring},
+};
+
+/// How often the live line is renewed, and a stop looked for.
+const TURN: Duration = Duration::from_millis(100);
+
+/// Records until it is told to stop, its time is over, or nothing is left to record.
+pub(crate) fn run(args: RecordArgs) -> Result<(), Failure> {
+    let json = args.json;
+    let config = match &args.config {
+        Some(path) => read_config(path).map_err(Failure::usage)?,
+        None => Config::default(),
+    };
+    let config = config.with_flags(args);
+    let Some(output) = config.output.clone() else {
+        return Err(Failure::usage(
+            "no folder for recordings: give one with --output DIR",
+        ));
+    };
+    let stop = Arc::new(AtomicBool::new(false));
+    let asked = Arc::clone(&stop);
+    let signals = Signals::install(move |signal| {
+        info!(%signal, "stopping; a second signal stops at once");
+        asked.store(true, Ordering::Release);
+    })
+    .map_err(Failure::failed)?;
+
+    let Wiring { devices, session } = wiring::wire(&config)?;
+    check_writable(&output)?;
+    let patience = config
+        .ready_timeout
+        .map_or(DEFAULT_READY_TIMEOUT, |span| span.0);
+    let capture = Capture::open(devices, patience).map_err(wiring::open_failure)?;
+    let (session, events) = Session::start(&capture, &output, session).map_err(Failure::failed)?;
+
+    let limit = config.duration.map(|span| span.0);
+    let recording = Recording {
+        session,
+        events,
+        json,
+        status: Status::new(),
+    };
+    let followed = recording.follow(&stop, limit)?;
+    drop(capture);
+    drop(signals);
+    judge(&followed)
+}
+
+/// A recording that runs, and whoever watches it.
+struct Recording {
+    session: Session,
+    events: Events,
+    json: bool,
+    status: Status,
+}
+
+/// How a recording went: what it holds, and the streams that ended before their time.
+struct Followed {
+    summary: Summary,
+    broken: Vec<String>,
+}
+
+impl Recording {
+    /// Tells events as they come, and stops the recording when it is time.
+    fn follow(self, stop: &AtomicBool, limit: Option<Duration>) -> Result<Followed, Failure> {
+        let mut broken = Vec::new();
+        let mut next_renewal = Instant::now();
+        while !stop.load(Ordering::Acquire)
+            && !self.session.ended()
+            && limit.is_none_or(|limit| self.session.elapsed() < limit)
+        {
+            self.tell_next(TURN.min(self.left(limit)), &mut broken)?;
+            if Instant::now() >= next_renewal && !self.json {
+                let counts = self.session.counts();
+                self.status
+                    .renew(self.session.elapsed(), &counts)
+                    .map_err(Failure::failed)?;
+                next_renewal = Instant::now() + TURN;
+            }
+        }
+        let summary = self.session.stop();
+        while self.tell_next(Duration::ZERO, &mut broken)? {}
+        self.status.clear().map_err(Failure::failed)?;
+        Ok(Followed { summary, broken })
+    }
+
+    fn left(&self, limit: Option<Duration>) -> Duration {
+        limit.map_or(TURN, |limit| limit.saturating_sub(self.session.elapsed()))
+    }
+
+    /// Tells the next event; false when there are no more.
+    fn tell_next(&self, patience: Duration, broken: &mut Vec<String>) -> Result<bool, Failure> {
+        let event = match self.events.next(patience) {
+            NextEvent::Event(event) => event,
+            NextEvent::TimedOut => return Ok(true),
+            NextEvent::Over => return Ok(false),
+        };
+        if let (What::StreamEnded { error: Some(error) }, Some(stream)) =
+            (&event.what, &event.stream)
+        {
+            broken.push(format!("{stream}: {error}"));
+        }
+        if self.json {
+            output::json_line(&event)?;
+        } else {
+            self.status.tell(&event).map_err(Failure::failed)?;
+        }
+        Ok(true)
+    }
+}
+
+/// A recording that did not go as asked is a failure, although what it holds is safe.
+fn judge(followed: &Followed) -> Result<(), Failure> {
+    let Followed { summary, broken } = followed;
+    let folder = summary.folder.display();
+    if let Some(error) = &summary.write_error {
+        let message = format!("the recording in {folder} is not complete: {error}");
+        return Err(Failure::failed(message));
+    }
+    if !broken.is_empty() {
+        let broken = broken.join("; ");
+        let message = format!("the recording in {folder} is not complete: {broken}");
+        return Err(Failure::failed(message));
+    }
+    Ok(())
+}
+
+/// Finds out before any camera is opened whether the folder for recordings can be used.
+fn check_writable(output: &Path) -> Result<(), Failure> {
+    fs::create_dir_all(output)
+        .and_then(|()| {
+            nix::unistd::access(output, nix::unistd::AccessFlags::W_OK).map_err(Into::into)
+        })
+        .map_err(|error| {
+            Failure::failed(format!(
+                "cannot write to {}: {error}; give a folder that this user may write with --output",
+                output.display()
+            ))
+        })
+}

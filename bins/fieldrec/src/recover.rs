@@ -1,0 +1,81 @@
+//! `fieldrec recover`
+
+use std::fmt::Write as _;
+
+use longtake_recording::{Recovered, Repair, find_recordings, recover};
+use serde::Serialize;
+
+use crate::{cli::RecoverArgs, failure::Failure, output};
+
+/// What became of one recording, as `--json` prints it.
+#[derive(Serialize)]
+struct Line<'a> {
+    path: &'a std::path::Path,
+    #[serde(flatten)]
+    recovered: &'a Recovered,
+}
+
+/// Makes the recordings in a folder whole again, each by itself: one that cannot be recovered keeps
+/// none of the others from it.
+pub(crate) fn run(args: &RecoverArgs) -> Result<(), Failure> {
+    let folder = args.folder.display();
+    let recordings = find_recordings(&args.folder)
+        .map_err(|error| Failure::failed(format!("cannot read {folder}: {error}")))?;
+    if recordings.is_empty() {
+        return Err(Failure::failed(format!(
+            "there is no recording in {folder}"
+        )));
+    }
+    let mut failed = 0;
+    for path in &recordings {
+        match recover(path) {
+            Ok(recovered) if args.json => output::json_line(&Line {
+                path,
+                recovered: &recovered,
+            })?,
+            Ok(recovered) => output::text(&for_people(&recovered))?,
+            Err(error) => {
+                failed += 1;
+                longtake_service::report(&format!("fieldrec: {}", path.display()), &error);
+            }
+        }
+    }
+    match failed {
+        0 => Ok(()),
+        _ => {
+            let all = recordings.len();
+            Err(Failure::failed(format!(
+                "{failed} of {all} recordings could not be recovered"
+            )))
+        }
+    }
+}
+
+fn for_people(recovered: &Recovered) -> String {
+    let id = recovered.recording_id;
+    if !recovered.changed {
+        return format!("{id}: whole, nothing to do\n");
+    }
+    let mut text = format!("{id}: recovered\n");
+    for chunk in &recovered.chunks {
+        let what = match &chunk.repair {
+            Repair::Finished => "finished".to_owned(),
+            Repair::Cut { damage, set_aside } => {
+                format!("cut ({damage}); the rest is kept in {}", set_aside.file)
+            }
+            Repair::Unusable { damage, set_aside } => {
+                format!("unusable ({damage}); it is kept as {}", set_aside.file)
+            }
+            _ => "repaired".to_owned(),
+        };
+        let _infallible = writeln!(text, "    {}: {what}", chunk.file);
+    }
+    for stream in &recovered.streams {
+        let _infallible = writeln!(
+            text,
+            "    {}: {} packets, at least {} lost",
+            stream.name, stream.packets, stream.lost
+        );
+    }
+    text
+}

@@ -1,0 +1,147 @@
+//! What a person sees while a recording runs.
+
+use std::{
+    fmt::Write as _,
+    io::{self, IsTerminal as _, Write as _},
+    time::Duration,
+};
+
+use longtake_recording::{Counts, Event, What};
+
+/// Writes events for people: plain lines, and on a terminal one live line below them.
+#[derive(Debug)]
+pub(crate) struct Status {
+    live: bool,
+}
+
+impl Status {
+    /// For standard output, whatever it is.
+    pub(crate) fn new() -> Self {
+        Self {
+            live: io::stdout().is_terminal(),
+        }
+    }
+
+    /// Tells an event in a line of its own.
+    pub(crate) fn tell(&self, event: &Event) -> io::Result<()> {
+        let Some(line) = line_of(event) else {
+            return Ok(());
+        };
+        let clear = if self.live { "\r\x1b[2K" } else { "" };
+        writeln!(io::stdout(), "{clear}{:>9}  {line}", clock(seconds(event)))
+    }
+
+    /// Renews the live line, if there is one.
+    pub(crate) fn renew(&self, elapsed: Duration, counts: &[(String, Counts)]) -> io::Result<()> {
+        if !self.live {
+            return Ok(());
+        }
+        let mut out = io::stdout();
+        // The cursor goes back to the start, so that a line of the log covers this one.
+        write!(out, "\r\x1b[2K{}\r", live_line(elapsed, counts))?;
+        out.flush()
+    }
+
+    /// Takes the live line away.
+    pub(crate) fn clear(&self) -> io::Result<()> {
+        if !self.live {
+            return Ok(());
+        }
+        let mut out = io::stdout();
+        write!(out, "\r\x1b[2K")?;
+        out.flush()
+    }
+}
+
+fn live_line(elapsed: Duration, counts: &[(String, Counts)]) -> String {
+    let mut line = format!("REC {}", clock(elapsed));
+    for (name, counts) in counts {
+        let (written, dropped) = (counts.written, counts.dropped_total());
+        // Writing to a String cannot fail.
+        let _infallible = write!(line, "  {name} {written}");
+        if dropped > 0 {
+            let _infallible = write!(line, " ({dropped} dropped)");
+        }
+    }
+    line
+}
+
+fn line_of(event: &Event) -> Option<String> {
+    let stream = event.stream.as_deref().unwrap_or("recording");
+    Some(match &event.what {
+        What::Started { streams } => {
+            let names: Vec<_> = streams.iter().map(|stream| stream.name.as_str()).collect();
+            format!(
+                "recording {} into {}",
+                names.join(", "),
+                event.path.display()
+            )
+        }
+        What::ChunkFinished { file, bytes, .. } => {
+            format!("{file} is finished, {}", bytesize::ByteSize(*bytes))
+        }
+        What::Stalled { .. } => format!("{stream} has gone silent"),
+        What::Dropped { reason, count } => format!("{stream} lost {count} ({reason})"),
+        What::EncoderRestarted { error } => format!("{stream}: encoder restarted: {error}"),
+        What::Gap {
+            from_pts_us,
+            to_pts_us,
+            reason,
+        } => {
+            format!("{stream} has a gap from {from_pts_us} s to {to_pts_us} s ({reason})")
+        }
+        What::StreamEnded { error: Some(error) } => format!("{stream} ended: {error}"),
+        What::StreamEnded { error: None } => format!("{stream} came to its end"),
+        What::WriteFailed { error } => format!("cannot write: {error}"),
+        What::Stopped { duration_s, counts } => {
+            let mut line = format!("stopped after {duration_s:.1} s");
+            for (name, counts) in counts {
+                let (written, received) = (counts.written, counts.received);
+                let _infallible = write!(line, "; {name}: {written} of {received} written");
+            }
+            line
+        }
+        _ => return None,
+    })
+}
+
+fn seconds(event: &Event) -> Duration {
+    event.pts_us.since(longtake_recording::Pts::ZERO)
+}
+
+/// `1:02:03`.
+fn clock(time: Duration) -> String {
+    let seconds = time.as_secs();
+    format!(
+        "{}:{:02}:{:02}",
+        seconds / 3600,
+        seconds / 60 % 60,
+        seconds % 60
+    )
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_live_line_names_losses() {
+        let mut lossy = Counts {
+            written: 7,
+            ..Counts::default()
+        };
+        lossy.lose(longtake_recording::DropReason::QueueFull, 2);
+        let counts = [
+            (
+                "front".to_owned(),
+                Counts {
+                    written: 300,
+                    ..Counts::default()
+                },
+            ),
+            ("imu".to_owned(), lossy),
+        ];
+        let line = live_line(Duration::from_secs(3723), &counts);
+        assert_eq!(line, "REC 1:02:03  front 300  imu 7 (2 dropped)");
+    }
+}

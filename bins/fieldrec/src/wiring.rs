@@ -1,0 +1,296 @@
+//! From what was asked for to devices and a session.
+
+use std::error::Error;
+
+use longtake_ffmpeg::{Feature, Ffmpeg, Ffprobe, Input, ToolError};
+use longtake_recording::{
+    Camera, ChunkOptions, Delivery, Device, EncoderSettings, FakeImu, FrameRate, JsonLines,
+    OpenError, SensorSource, SessionOptions, StreamOptions, StreamSpec, VideoEncoder, VideoSource,
+    WhenFull,
+};
+use tracing::info;
+
+use crate::{
+    config::{Config, SensorConfig, VideoConfig, WhenFullConfig},
+    failure::Failure,
+};
+
+/// What a recording is made from.
+pub(crate) struct Wiring {
+    pub(crate) devices: Vec<Box<dyn Device>>,
+    pub(crate) session: SessionOptions,
+}
+
+/// Checks everything that was asked for, finds ffmpeg, and makes the devices. Opens nothing yet.
+pub(crate) fn wire(config: &Config) -> Result<Wiring, Failure> {
+    if config.video.is_empty() && config.sensor.is_empty() {
+        return Err(Failure::usage(
+            "nothing to record: name a camera with --video NAME=SOURCE or a sensor with --sensor \
+             NAME=SOURCE, or both in a config file",
+        ));
+    }
+    let mut session = SessionOptions::default()
+        .program(concat!("fieldrec ", env!("CARGO_PKG_VERSION")))
+        .chunks(chunk_options(config));
+    if let Some(size) = config.queue_bytes {
+        session = session.queue_bytes(size.0);
+    }
+    let cameras: Vec<_> = config
+        .video
+        .iter()
+        .map(Picture::of)
+        .collect::<Result<_, _>>()?;
+    let sensors: Vec<_> = config.sensor.iter().map(sensor).collect::<Result<_, _>>()?;
+
+    let mut devices: Vec<Box<dyn Device>> = Vec::new();
+    if !cameras.is_empty() {
+        let ffmpeg = find_ffmpeg(config)?;
+        let ffprobe = find_ffprobe(config, &ffmpeg);
+        session = session.ffmpeg(ffmpeg.program());
+        for camera in cameras {
+            camera.check_encoder(&ffmpeg)?;
+            camera.check_file(ffprobe.as_ref())?;
+            session = session.stream(&camera.spec.name, camera.options.clone());
+            devices.push(Box::new(Camera::new(
+                camera.spec,
+                camera.source,
+                camera.delivery,
+                ffmpeg.clone(),
+            )));
+        }
+    }
+    for (device, name, options) in sensors {
+        session = session.stream(name, options);
+        devices.push(device);
+    }
+    Ok(Wiring { devices, session })
+}
+
+/// Tells wrong names from devices that do not work.
+pub(crate) fn open_failure(error: OpenError) -> Failure {
+    match error {
+        OpenError::NoDevice | OpenError::DuplicateStream { .. } | OpenError::StreamName { .. } => {
+            Failure::usage(error)
+        }
+        _ => Failure::failed(error),
+    }
+}
+
+/// One camera that was asked for.
+struct Picture {
+    spec: StreamSpec,
+    source: VideoSource,
+    delivery: Delivery,
+    options: StreamOptions,
+    encoder: Option<VideoEncoder>,
+}
+
+impl Picture {
+    fn of(config: &VideoConfig) -> Result<Self, Failure> {
+        let name = &config.name;
+        let wrong = |error: &dyn Error| Failure::usage(format!("video {name}: {error}"));
+        let source: VideoSource = config.source.parse().map_err(|error| wrong(&error))?;
+        let mut spec = StreamSpec::video(name);
+        spec.metadata.clone_from(&config.metadata);
+        let codec = match config.codec.as_deref() {
+            None if source.is_compressed() && !asks_for_encoding(config) => Some("copy"),
+            codec => codec,
+        };
+        let when_full = when_full(config.when_full, matches!(source, VideoSource::File { .. }));
+        if codec == Some("copy") {
+            if matches!(source, VideoSource::TestPicture { .. }) {
+                return Err(Failure::usage(format!(
+                    "video {name}: codec=copy needs a source that is encoded already, and \
+                     {source} is not; leave codec out"
+                )));
+            }
+            if asks_for_encoding(config) {
+                return Err(Failure::usage(format!(
+                    "video {name}: codec=copy takes packets as they are, so bitrate, pixel-format, \
+                     preset, tune, fps and b-frames mean nothing; leave them out"
+                )));
+            }
+            let options = StreamOptions::default().when_full(when_full);
+            return Ok(Self {
+                spec,
+                source,
+                delivery: Delivery::Copied,
+                options,
+                encoder: None,
+            });
+        }
+        let settings = encoder_settings(config, codec).map_err(|error| wrong(&*error))?;
+        Ok(Self {
+            spec,
+            source,
+            delivery: Delivery::Decoded {
+                pixel_format: settings.input_format().to_owned(),
+            },
+            encoder: Some(settings.encoder()),
+            options: StreamOptions::default()
+                .encoder(settings)
+                .when_full(when_full),
+        })
+    }
+
+    /// Finds out now whether this ffmpeg has the encoder, rather than at the first frame.
+    fn check_encoder(&self, ffmpeg: &Ffmpeg) -> Result<(), Failure> {
+        let Some(encoder) = self.encoder else {
+            return Ok(());
+        };
+        let name = encoder.name();
+        if ffmpeg
+            .supports(Feature::Encoder(name))
+            .map_err(Failure::failed)?
+        {
+            return Ok(());
+        }
+        Err(Failure::failed(format!(
+            "video {}: {} was built without {name}; install a full ffmpeg or choose another codec",
+            self.spec.name,
+            ffmpeg.program().display()
+        )))
+    }
+
+    /// Finds out now whether a file holds video, rather than when the other devices are open.
+    fn check_file(&self, ffprobe: Result<&Ffprobe, &ToolError>) -> Result<(), Failure> {
+        let VideoSource::File { path } = &self.source else {
+            return Ok(());
+        };
+        let name = &self.spec.name;
+        let ffprobe = ffprobe.map_err(|error| {
+            let error = longtake_service::with_sources(error);
+            Failure::failed(format!("{error}; --ffprobe PATH names another one"))
+        })?;
+        let found = ffprobe.probe(&Input::file(path)).map_err(|error| {
+            let path = path.display();
+            let error = longtake_service::with_sources(&error);
+            Failure::failed(format!("video {name}: cannot use {path}: {error}"))
+        })?;
+        if found.video().is_none() {
+            let path = path.display();
+            return Err(Failure::failed(format!(
+                "video {name}: there is no video in {path}"
+            )));
+        }
+        Ok(())
+    }
+}
+
+fn asks_for_encoding(config: &VideoConfig) -> bool {
+    let texts = [
+        &config.bitrate,
+        &config.pixel_format,
+        &config.preset,
+        &config.tune,
+        &config.fps,
+    ];
+    texts.iter().any(|text| text.is_some()) || config.b_frames.is_some()
+}
+
+fn encoder_settings(
+    config: &VideoConfig,
+    codec: Option<&str>,
+) -> Result<EncoderSettings, Box<dyn Error>> {
+    let encoder: VideoEncoder = codec.unwrap_or("libx264").parse()?;
+    let mut settings = EncoderSettings::new(encoder);
+    if let Some(bitrate) = &config.bitrate {
+        settings = settings.bitrate(bitrate.parse()?);
+    }
+    if let Some(pixel_format) = &config.pixel_format {
+        settings = settings.pixel_format(pixel_format)?;
+    }
+    if let Some(preset) = &config.preset {
+        settings = settings.preset(preset);
+    }
+    if let Some(tune) = &config.tune {
+        settings = settings.tune(tune);
+    }
+    if let Some(fps) = &config.fps {
+        let fps = FrameRate::parse(fps)
+            .ok_or_else(|| format!("{fps:?} is no frame rate; write it as 15 or 30000/1001"))?;
+        settings = settings.fps(fps);
+    }
+    if let Some(b_frames) = config.b_frames {
+        settings = settings.b_frames(b_frames);
+    }
+    Ok(settings)
+}
+
+fn sensor(config: &SensorConfig) -> Result<(Box<dyn Device>, &str, StreamOptions), Failure> {
+    let source: SensorSource = config
+        .source
+        .parse()
+        .map_err(|error| Failure::usage(format!("sensor {}: {error}", config.name)))?;
+    let mut spec = StreamSpec::data(&config.name);
+    spec.metadata.clone_from(&config.metadata);
+    let can_wait = !matches!(source, SensorSource::FakeImu { .. });
+    let device: Box<dyn Device> = match source {
+        SensorSource::FakeImu { hz } => Box::new(FakeImu::new(spec, hz)),
+        SensorSource::JsonLines { path } => Box::new(JsonLines::from_path(spec, path)),
+        SensorSource::JsonStandardInput => Box::new(JsonLines::from_standard_input(spec)),
+        other => {
+            let message = format!("sensor {}: {other} is not known here", config.name);
+            return Err(Failure::usage(message));
+        }
+    };
+    let options = StreamOptions::default().when_full(when_full(config.when_full, can_wait));
+    Ok((device, &config.name, options))
+}
+
+/// A source that can wait does, unless told otherwise; a live one loses what is newest.
+fn when_full(asked: Option<WhenFullConfig>, can_wait: bool) -> WhenFull {
+    match asked {
+        Some(WhenFullConfig::DropNewest) => WhenFull::DropNewest,
+        Some(WhenFullConfig::DropOldest) => WhenFull::DropOldest,
+        Some(WhenFullConfig::Block) => WhenFull::Block,
+        None if can_wait => WhenFull::Block,
+        None => WhenFull::DropNewest,
+    }
+}
+
+fn chunk_options(config: &Config) -> ChunkOptions {
+    let mut chunks = ChunkOptions::default();
+    if let Some(length) = config.chunk_length {
+        chunks = chunks.length(length.0);
+    }
+    if let Some(interval) = config.sync_interval {
+        chunks = chunks.sync_every(interval.0);
+    }
+    chunks
+}
+
+/// Finds ffmpeg, and says in the log which one it is.
+fn find_ffmpeg(config: &Config) -> Result<Ffmpeg, Failure> {
+    let found = match &config.ffmpeg {
+        Some(path) => Ffmpeg::at(path),
+        None => Ffmpeg::find(),
+    };
+    let ffmpeg = found.map_err(|error| {
+        Failure::failed(format!(
+            "{}; --ffmpeg PATH names another one",
+            longtake_service::with_sources(&error)
+        ))
+    })?;
+    info!(version = %ffmpeg.version(), path = %ffmpeg.program().display(), "ffmpeg found");
+    Ok(ffmpeg)
+}
+
+/// Finds ffprobe, and says in the log which one it is. Only files need it.
+fn find_ffprobe(config: &Config, ffmpeg: &Ffmpeg) -> Result<Ffprobe, ToolError> {
+    let candidates = match &config.ffprobe {
+        Some(path) => vec![Ffprobe::at(path)],
+        None => vec![Ffprobe::beside(ffmpeg.program()), Ffprobe::find()],
+    };
+    let mut missing = None;
+    for ffprobe in candidates {
+        match ffprobe.version() {
+            Ok(version) => {
+                info!(%version, path = %ffprobe.program().display(), "ffprobe found");
+                return Ok(ffprobe);
+            }
+            Err(error) => missing = Some(error),
+        }
+    }
+    Err(missing.expect("there is always a candidate"))
+}

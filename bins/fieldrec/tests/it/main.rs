@@ -1,0 +1,9 @@
+//! The program as a user runs it: the real fieldrec, the real ffmpeg, real signals.
+
+#![expect(clippy::unwrap_used, reason = "a test that cannot go on has failed")]
+
+mod crash;
+mod disk;
+mod faults;
+mod record;
+mod support;

@@ -1,0 +1,490 @@
+//! One recording, from its start to its stop.
+
+mod keeper;
+mod mux;
+mod worker;
+
+use std::{
+    collections::BTreeMap,
+    error::Error,
+    io,
+    path::{Path, PathBuf},
+    sync::{
+        Arc, OnceLock,
+        atomic::{AtomicUsize, Ordering},
+    },
+    thread::{self, JoinHandle},
+    time::Duration,
+};
+
+use crossbeam_channel::{Sender, unbounded};
+use jiff::Timestamp;
+use longtake_durable::{RealStorage, Storage};
+use parking_lot::Mutex;
+use tracing::{error, info};
+
+use self::{
+    keeper::{Ended, Keeper, Note},
+    mux::{Mux, ToMux},
+    worker::{Way, Worker},
+};
+use crate::{
+    capture::Capture,
+    chunk::{ChunkOptions, StreamTally},
+    clock::Monotonic,
+    counts::{Counts, DropReason},
+    device::Outlet,
+    encoder::EncoderSettings,
+    event::{Events, events},
+    intake::{Intake, SessionZero},
+    lock::{LockError, RecordingLock},
+    manifest::Manifest,
+    pts::Pts,
+    queue::{QueueSender, WhenFull, queue},
+    recording_id::{ClaimError, RecordingId},
+    stream::{StreamIndex, StreamSpec},
+};
+
+/// How much of each stream may wait in memory, by default.
+pub const DEFAULT_QUEUE_BYTES: usize = 64 << 20;
+
+/// How many encoded bytes may wait for the disk, all streams together.
+const MUX_QUEUE_BYTES: usize = 32 << 20;
+
+/// How a recording is made. Everything has a default.
+#[derive(Debug, Clone)]
+pub struct SessionOptions {
+    chunks: ChunkOptions,
+    queue_bytes: usize,
+    ffmpeg: PathBuf,
+    program: String,
+    storage: Arc<dyn Storage>,
+    streams: BTreeMap<String, StreamOptions>,
+}
+
+/// How one stream is recorded.
+#[derive(Debug, Clone, Default)]
+pub struct StreamOptions {
+    encoder: EncoderSettings,
+    when_full: WhenFull,
+}
+
+impl Default for SessionOptions {
+    fn default() -> Self {
+        Self {
+            chunks: ChunkOptions::default(),
+            queue_bytes: DEFAULT_QUEUE_BYTES,
+            ffmpeg: "ffmpeg".into(),
+            program: concat!("longtake-recording ", env!("CARGO_PKG_VERSION")).into(),
+            storage: Arc::new(RealStorage),
+            streams: BTreeMap::new(),
+        }
+    }
+}
+
+impl SessionOptions {
+    /// Sets how chunks are cut, named and synced.
+    #[must_use]
+    pub fn chunks(mut self, chunks: ChunkOptions) -> Self {
+        self.chunks = chunks;
+        self
+    }
+
+    /// Sets how many bytes of each stream may wait in memory. Default: 64 MiB.
+    #[must_use]
+    pub const fn queue_bytes(mut self, bytes: usize) -> Self {
+        self.queue_bytes = bytes;
+        self
+    }
+
+    /// Sets the ffmpeg that encodes raw frames. Default: the one in `PATH`.
+    #[must_use]
+    pub fn ffmpeg(mut self, path: impl Into<PathBuf>) -> Self {
+        self.ffmpeg = path.into();
+        self
+    }
+
+    /// Sets the name and version of the program, for the manifest.
+    #[must_use]
+    pub fn program(mut self, program: impl Into<String>) -> Self {
+        self.program = program.into();
+        self
+    }
+
+    /// Sets where files are written. Default: the real file system.
+    #[must_use]
+    pub fn storage(mut self, storage: Arc<dyn Storage>) -> Self {
+        self.storage = storage;
+        self
+    }
+
+    /// Sets how the stream called `name` is recorded.
+    #[must_use]
+    pub fn stream(mut self, name: impl Into<String>, options: StreamOptions) -> Self {
+        self.streams.insert(name.into(), options);
+        self
+    }
+}
+
+impl StreamOptions {
+    /// Sets how raw frames are encoded. Default: libx264, superfast, zerolatency, no B-frames.
+    #[must_use]
+    pub fn encoder(mut self, encoder: EncoderSettings) -> Self {
+        self.encoder = encoder;
+        self
+    }
+
+    /// Sets what a full queue does. Default: drop the newest.
+    #[must_use]
+    pub const fn when_full(mut self, when_full: WhenFull) -> Self {
+        self.when_full = when_full;
+        self
+    }
+}
+
+/// Why a recording could not be started. Nothing was recorded and nothing runs.
+#[derive(Debug, thiserror::Error)]
+#[non_exhaustive]
+pub enum StartError {
+    /// No folder could be made for it.
+    #[error("cannot make a folder for the recording")]
+    Claim(#[source] ClaimError),
+    /// The folder was made, and somebody else locked it.
+    #[error("cannot lock the recording's folder")]
+    Lock(#[source] LockError),
+    /// The system gives no more threads.
+    #[error("cannot start a thread for the recording")]
+    Thread(#[source] io::Error),
+}
+
+/// A recording that runs. Dropping it stops it.
+#[derive(Debug)]
+pub struct Session {
+    recording_id: RecordingId,
+    folder: PathBuf,
+    zero: Arc<SessionZero>,
+    streams: Vec<Arc<StreamState>>,
+    unfinished: Arc<AtomicUsize>,
+    running: Mutex<Option<Box<Running>>>,
+    summary: OnceLock<Summary>,
+}
+
+/// What a recording came to.
+#[derive(Debug, Clone, PartialEq)]
+#[non_exhaustive]
+pub struct Summary {
+    /// Its name.
+    pub recording_id: RecordingId,
+    /// Its folder.
+    pub folder: PathBuf,
+    /// From session time 0 to the stop.
+    pub duration: Duration,
+    /// What became of everything that was captured, for each stream.
+    pub counts: BTreeMap<String, Counts>,
+    /// Why the disk took no more, if that happened.
+    pub write_error: Option<String>,
+}
+
+/// The numbers of one stream, shared by the threads it passes through.
+#[derive(Debug)]
+struct StreamState {
+    spec: StreamSpec,
+    /// What happened before the chunk writer.
+    upstream: Arc<Mutex<Counts>>,
+    /// What the chunk writer did.
+    tally: Mutex<StreamTally>,
+}
+
+/// The threads of a recording, in the order in which they end.
+#[derive(Debug)]
+struct Running {
+    outlets: Vec<Outlet>,
+    intakes: Vec<Arc<Intake>>,
+    workers: Vec<JoinHandle<()>>,
+    to_mux: QueueSender<ToMux>,
+    mux: JoinHandle<()>,
+    notes: Sender<Note>,
+    keeper: JoinHandle<Ended>,
+    stopped_at: Arc<Mutex<Option<Monotonic>>>,
+    _lock: RecordingLock,
+}
+
+impl Session {
+    /// Starts to record everything that `capture` delivers into a new folder below `output`, which
+    /// is made if it does not exist.
+    ///
+    /// What was captured before is not part of the recording.
+    ///
+    /// # Errors
+    ///
+    /// The folder cannot be made or locked, or the system is out of threads.
+    pub fn start(
+        capture: &Capture,
+        output: &Path,
+        options: SessionOptions,
+    ) -> Result<(Self, Events), StartError> {
+        let storage = Arc::clone(&options.storage);
+        let claimed = RecordingId::claim(&*storage, output, Timestamp::now());
+        let (recording_id, folder) = claimed.map_err(StartError::Claim)?;
+        let lock = RecordingLock::take(&folder).map_err(StartError::Lock)?;
+        let specs = capture.streams();
+        let streams: Vec<_> = specs
+            .iter()
+            .map(|spec| Arc::new(StreamState::new(spec)))
+            .collect();
+        let zero = Arc::new(SessionZero::new(Monotonic::now()));
+        let (notes, noted) = unbounded();
+        let (to_mux, from_workers) = queue(MUX_QUEUE_BYTES, WhenFull::Block);
+        let (event_sender, events) = events();
+        let stopped_at = Arc::new(Mutex::new(None));
+
+        let manifest = Manifest::new(recording_id, Timestamp::now(), &specs, capture.devices())
+            .host(host_name())
+            .program(&options.program);
+        let keeper = Keeper {
+            storage: Arc::clone(&storage),
+            folder: folder.clone(),
+            manifest,
+            zero: Arc::clone(&zero),
+            streams: streams.clone(),
+            events: event_sender,
+        };
+        let keeper = {
+            let stopped_at = Arc::clone(&stopped_at);
+            spawn("keeper", move || keeper.run(&noted, || *stopped_at.lock()))?
+        };
+        let mux = Mux {
+            storage,
+            folder: folder.clone(),
+            recording_id,
+            chunks: options.chunks.clone(),
+            devices: capture.devices(),
+            host: host_name(),
+            program: options.program.clone(),
+            zero: Arc::clone(&zero),
+            streams: streams.clone(),
+            notes: notes.clone(),
+        };
+        let mux = spawn("mux", move || mux.run(&from_workers))?;
+
+        let unfinished = Arc::new(AtomicUsize::new(streams.len()));
+        let mut workers = Vec::new();
+        let mut intakes = Vec::new();
+        for (index, state) in streams.iter().enumerate() {
+            let stream_options = options
+                .streams
+                .get(&state.spec.name)
+                .cloned()
+                .unwrap_or_default();
+            let (sender, arrivals) = queue(options.queue_bytes, stream_options.when_full);
+            let failure = Arc::default();
+            intakes.push(Arc::new(Intake::new(
+                Arc::clone(&zero),
+                Arc::clone(&state.upstream),
+                sender,
+                Arc::clone(&failure),
+            )));
+            let worker = Worker {
+                ffmpeg: options.ffmpeg.clone(),
+                settings: stream_options
+                    .encoder
+                    .chunk_length(options.chunks.length_of_chunk()),
+                way: Way {
+                    stream: StreamIndex(index),
+                    state: Arc::clone(state),
+                    failure,
+                    to_mux: to_mux.clone(),
+                    notes: notes.clone(),
+                    encoder_gone: Arc::default(),
+                },
+            };
+            let unfinished = Arc::clone(&unfinished);
+            workers.push(spawn("stream", move || {
+                worker.run(&arrivals);
+                unfinished.fetch_sub(1, Ordering::Release);
+            })?);
+        }
+        let outlets: Vec<_> = capture.outlets().cloned().collect();
+        for (outlet, intake) in outlets.iter().zip(&intakes) {
+            outlet.attach(Arc::clone(intake));
+        }
+        info!(%recording_id, folder = %folder.display(), "recording started");
+        let running = Running {
+            outlets,
+            intakes,
+            workers,
+            to_mux,
+            mux,
+            notes,
+            keeper,
+            stopped_at,
+            _lock: lock,
+        };
+        let session = Self {
+            recording_id,
+            folder,
+            zero,
+            streams,
+            unfinished,
+            running: Mutex::new(Some(Box::new(running))),
+            summary: OnceLock::new(),
+        };
+        Ok((session, events))
+    }
+
+    /// The recording's name.
+    pub const fn recording_id(&self) -> RecordingId {
+        self.recording_id
+    }
+
+    /// The recording's folder.
+    pub fn folder(&self) -> &Path {
+        &self.folder
+    }
+
+    /// How long it has been since session time 0; zero before the first capture.
+    pub fn elapsed(&self) -> Duration {
+        self.zero
+            .get()
+            .map_or(Duration::ZERO, |zero| Monotonic::now().since(zero))
+    }
+
+    /// What became so far of everything that was captured, for each stream in their order.
+    pub fn counts(&self) -> Vec<(String, Counts)> {
+        let counts_of = |stream: &Arc<StreamState>| (stream.spec.name.clone(), stream.counts());
+        self.streams.iter().map(counts_of).collect()
+    }
+
+    /// Whether every stream came to its end, so that there is nothing left to record.
+    pub fn ended(&self) -> bool {
+        self.unfinished.load(Ordering::Acquire) == 0
+    }
+
+    /// Stops in order: no capture is taken any more, everything that was taken goes through its
+    /// encoder and into a chunk, all chunks are finished and safe on the disk.
+    ///
+    /// Answers when everything is gone. Stopping again gives the same answer; a second caller waits
+    /// for the first.
+    ///
+    /// # Panics
+    ///
+    /// Never: the first stop leaves a summary for all others.
+    pub fn stop(&self) -> Summary {
+        let mut running = self.running.lock();
+        if let Some(threads) = running.take() {
+            let ended = threads.stop().unwrap_or_else(|| self.broken());
+            let summary = Summary {
+                recording_id: self.recording_id,
+                folder: self.folder.clone(),
+                duration: ended.duration,
+                counts: ended.counts,
+                write_error: ended.write_error,
+            };
+            info!(recording_id = %self.recording_id, "recording stopped");
+            self.summary.get_or_init(|| summary);
+        }
+        self.summary
+            .get()
+            .cloned()
+            .expect("whoever took the threads has left a summary")
+    }
+
+    /// How a recording ended whose keeper panicked.
+    fn broken(&self) -> Ended {
+        Ended {
+            duration: self.elapsed(),
+            counts: self.counts().into_iter().collect(),
+            write_error: Some("the thread that keeps the manifest panicked; recover it".to_owned()),
+        }
+    }
+}
+
+impl Drop for Session {
+    fn drop(&mut self) {
+        self.stop();
+    }
+}
+
+impl Running {
+    /// `None` when the keeper panicked.
+    fn stop(self) -> Option<Ended> {
+        *self.stopped_at.lock() = Some(Monotonic::now());
+        self.outlets.iter().for_each(Outlet::detach);
+        self.intakes.iter().for_each(|intake| intake.end(None));
+        for worker in self.workers {
+            join(worker);
+        }
+        self.to_mux.close();
+        join(self.mux);
+        // The keeper ends when nobody can tell it anything any more.
+        drop(self.notes);
+        join(self.keeper)
+    }
+}
+
+impl StreamState {
+    fn new(spec: &StreamSpec) -> Self {
+        Self {
+            spec: spec.clone(),
+            upstream: Arc::default(),
+            tally: Mutex::default(),
+        }
+    }
+
+    /// What became so far of everything that was captured.
+    fn counts(&self) -> Counts {
+        // The writer's numbers first: what it has written was received before.
+        let written = self.tally.lock().counts.clone();
+        let mut counts = self.upstream.lock().clone();
+        counts.written = written.written;
+        for (reason, count) in written.dropped {
+            counts.lose(reason, count);
+        }
+        counts
+    }
+
+    fn lose(&self, reason: DropReason, count: u64) {
+        self.upstream.lock().lose(reason, count);
+    }
+
+    /// Session times of the first and the last packet in a chunk.
+    fn written_span(&self) -> (Option<Pts>, Option<Pts>) {
+        let tally = self.tally.lock();
+        (tally.first_pts, tally.last_pts)
+    }
+}
+
+fn spawn<T: Send + 'static>(
+    name: &str,
+    body: impl FnOnce() -> T + Send + 'static,
+) -> Result<JoinHandle<T>, StartError> {
+    thread::Builder::new()
+        .name(name.into())
+        .spawn(body)
+        .map_err(StartError::Thread)
+}
+
+/// Waits for a thread. One that panicked is our own bug; the rest of the recording is saved.
+fn join<T>(thread: JoinHandle<T>) -> Option<T> {
+    let name = thread.thread().name().unwrap_or_default().to_owned();
+    let joined = thread.join();
+    if joined.is_err() {
+        error!(thread = name, "a thread of the recording panicked");
+    }
+    joined.ok()
+}
+
+fn host_name() -> String {
+    nix::unistd::gethostname().map_or_else(|_| String::new(), |name| name.to_string_lossy().into())
+}
+
+/// The error and all its sources, joined by `: `, for an event.
+fn with_sources(error: &dyn Error) -> String {
+    let mut text = error.to_string();
+    let mut source = error.source();
+    while let Some(cause) = source {
+        text = format!("{text}: {cause}");
+        source = cause.source();
+    }
+    text
+}

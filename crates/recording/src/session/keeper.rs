@@ -1,0 +1,288 @@
+//! Keeps the books of a recording: the manifest on the disk, the events for the listener.
+
+use std::{
+    collections::BTreeMap,
+    path::PathBuf,
+    sync::Arc,
+    time::{Duration, Instant},
+};
+
+use crossbeam_channel::{Receiver, RecvTimeoutError};
+use jiff::Timestamp;
+use longtake_durable::Storage;
+use tracing::error;
+
+use super::StreamState;
+use crate::{
+    clock::{ClockPair, Monotonic},
+    counts::{Counts, DropReason, Gap, GapReason},
+    event::{Event, EventSender, What},
+    intake::SessionZero,
+    manifest::{Manifest, ManifestChunk},
+    pts::Pts,
+    recording_id::RecordingId,
+    stream::{CodecParameters, StreamIndex},
+};
+
+/// How often losses are summed up for the listener.
+const DROPS_PERIOD: Duration = Duration::from_secs(1);
+
+/// How soon after the first capture the listener hears that the recording has started.
+const START_POLL: Duration = Duration::from_millis(10);
+
+/// What the other threads of a recording tell the keeper.
+#[derive(Debug)]
+pub(super) enum Note {
+    ChunkOpened {
+        file: String,
+    },
+    ChunkFinished(ManifestChunk),
+    Parameters {
+        stream: StreamIndex,
+        parameters: Arc<CodecParameters>,
+    },
+    Stalled {
+        stream: StreamIndex,
+        last: Option<Pts>,
+    },
+    Gap {
+        stream: StreamIndex,
+        gap: Gap,
+    },
+    EncoderRestarted {
+        stream: StreamIndex,
+        error: String,
+    },
+    StreamEnded {
+        stream: StreamIndex,
+        error: Option<String>,
+    },
+    WriteFailed {
+        error: String,
+    },
+}
+
+/// Everything the keeper needs for its whole life.
+pub(super) struct Keeper {
+    pub(super) storage: Arc<dyn Storage>,
+    pub(super) folder: PathBuf,
+    pub(super) manifest: Manifest,
+    pub(super) zero: Arc<SessionZero>,
+    pub(super) streams: Vec<Arc<StreamState>>,
+    pub(super) events: EventSender,
+}
+
+/// How a recording ended.
+#[derive(Debug, Clone, PartialEq)]
+pub(super) struct Ended {
+    pub(super) duration: Duration,
+    pub(super) counts: BTreeMap<String, Counts>,
+    pub(super) write_error: Option<String>,
+}
+
+impl Keeper {
+    /// Keeps the books until every other thread of the recording is gone. `stopped_at` then says
+    /// when the stop was asked for.
+    pub(super) fn run(
+        self,
+        notes: &Receiver<Note>,
+        stopped_at: impl FnOnce() -> Option<Monotonic>,
+    ) -> Ended {
+        let mut books = Books {
+            told_drops: vec![BTreeMap::new(); self.streams.len()],
+            started: false,
+            write_error: None,
+            keeper: self,
+        };
+        let mut next_drops = Instant::now() + DROPS_PERIOD;
+        loop {
+            let wake = if books.started {
+                next_drops
+            } else {
+                Instant::now() + START_POLL
+            };
+            let note = notes.recv_deadline(wake);
+            books.tell_start();
+            match note {
+                Ok(note) => books.enter(note),
+                Err(RecvTimeoutError::Timeout) => {}
+                Err(RecvTimeoutError::Disconnected) => break,
+            }
+            if Instant::now() >= next_drops {
+                books.tell_drops();
+                next_drops = Instant::now() + DROPS_PERIOD;
+            }
+        }
+        books.close(stopped_at())
+    }
+}
+
+struct Books {
+    keeper: Keeper,
+    told_drops: Vec<BTreeMap<DropReason, u64>>,
+    started: bool,
+    write_error: Option<String>,
+}
+
+impl Books {
+    fn tell_start(&mut self) {
+        let Some(zero) = self.keeper.zero.get().filter(|_| !self.started) else {
+            return;
+        };
+        self.started = true;
+        let pair = ClockPair::now(zero);
+        self.keeper.manifest.started_at = pair.realtime_at(Pts::ZERO).unwrap_or(pair.realtime);
+        let streams = self
+            .keeper
+            .streams
+            .iter()
+            .map(|stream| (&stream.spec).into())
+            .collect();
+        self.tell_at(Pts::ZERO, None, What::Started { streams });
+        self.write_manifest();
+    }
+
+    fn enter(&mut self, note: Note) {
+        match note {
+            Note::ChunkOpened { file } => self.tell(None, What::ChunkOpened { file }),
+            Note::ChunkFinished(chunk) => {
+                let what = What::ChunkFinished {
+                    file: chunk.file.clone(),
+                    first_pts_us: chunk.first_pts_us,
+                    last_pts_us: chunk.last_pts_us,
+                    bytes: chunk.bytes,
+                    packets: chunk.packets.clone(),
+                };
+                self.keeper.manifest.add_chunk(chunk);
+                self.write_manifest();
+                self.tell(None, what);
+            }
+            Note::Parameters { stream, parameters } => {
+                self.keeper
+                    .manifest
+                    .stream_mut(stream)
+                    .set_parameters(&parameters);
+            }
+            Note::Stalled { stream, last } => {
+                self.tell(Some(stream), What::Stalled { last_pts_us: last });
+            }
+            Note::Gap { stream, gap } => self.enter_gap(stream, gap),
+            Note::EncoderRestarted { stream, error } => {
+                self.tell(Some(stream), What::EncoderRestarted { error });
+            }
+            Note::StreamEnded { stream, error } => {
+                self.tell(Some(stream), What::StreamEnded { error });
+            }
+            Note::WriteFailed { error } => {
+                self.write_error = Some(error.clone());
+                self.tell(None, What::WriteFailed { error });
+            }
+        }
+    }
+
+    /// Enters a gap, unless one that ends at the same packet is known: the thread that knows why it
+    /// is there speaks before the one that only sees the hole.
+    fn enter_gap(&mut self, stream: StreamIndex, gap: Gap) {
+        let gaps = &mut self.keeper.manifest.stream_mut(stream).gaps;
+        let known = gaps
+            .last()
+            .is_some_and(|last| last.to_pts_us == gap.to_pts_us);
+        if known && gap.reason == GapReason::Silent {
+            return;
+        }
+        gaps.push(gap.clone());
+        let what = What::Gap {
+            from_pts_us: gap.from_pts_us,
+            to_pts_us: gap.to_pts_us,
+            reason: gap.reason,
+        };
+        self.tell(Some(stream), what);
+    }
+
+    /// Tells what was lost since the last time.
+    fn tell_drops(&mut self) {
+        for index in 0..self.keeper.streams.len() {
+            let now = self.keeper.streams[index].counts().dropped;
+            let before = std::mem::replace(&mut self.told_drops[index], now.clone());
+            for (reason, count) in now {
+                let count = count - before.get(&reason).copied().unwrap_or(0);
+                if count > 0 {
+                    self.tell(Some(StreamIndex(index)), What::Dropped { reason, count });
+                }
+            }
+        }
+    }
+
+    fn close(mut self, stopped_at: Option<Monotonic>) -> Ended {
+        self.tell_start();
+        self.tell_drops();
+        let zero = self.keeper.zero.get();
+        let stop = zero
+            .zip(stopped_at)
+            .map_or(Pts::ZERO, |(zero, at)| at.pts(zero).max(Pts::ZERO));
+        self.keeper.manifest.stop(stop, Timestamp::now());
+        self.write_manifest();
+        let counts: BTreeMap<_, _> = self
+            .keeper
+            .streams
+            .iter()
+            .map(|stream| (stream.spec.name.clone(), stream.counts()))
+            .collect();
+        let duration = stop.since(Pts::ZERO);
+        let duration_s = duration.as_secs_f64();
+        self.tell(
+            None,
+            What::Stopped {
+                duration_s,
+                counts: counts.clone(),
+            },
+        );
+        Ended {
+            duration,
+            counts,
+            write_error: self.write_error,
+        }
+    }
+
+    /// Writes the manifest as it is now. A manifest that cannot be written is no reason to stop
+    /// recording: recovery builds it anew from the chunks.
+    fn write_manifest(&mut self) {
+        for (index, stream) in self.keeper.streams.iter().enumerate() {
+            let entry = self.keeper.manifest.stream_mut(StreamIndex(index));
+            entry.counts = stream.counts();
+            (entry.first_pts_us, entry.last_pts_us) = stream.written_span();
+        }
+        let written = self
+            .keeper
+            .manifest
+            .write(&*self.keeper.storage, &self.keeper.folder);
+        if let Err(error) = written {
+            let folder = self.keeper.folder.display();
+            error!(error = &error as &dyn std::error::Error, %folder, "manifest not written");
+        }
+    }
+
+    fn tell(&self, stream: Option<StreamIndex>, what: What) {
+        let now = self
+            .keeper
+            .zero
+            .get()
+            .map_or(Pts::ZERO, |zero| Monotonic::now().pts(zero));
+        self.tell_at(now, stream, what);
+    }
+
+    fn tell_at(&self, pts_us: Pts, stream: Option<StreamIndex>, what: What) {
+        let stream = stream.map(|index| self.keeper.streams[index.0].spec.name.clone());
+        self.keeper.events.tell(Event {
+            what,
+            recording_id: self.recording_id(),
+            path: self.keeper.folder.clone(),
+            pts_us,
+            stream,
+        });
+    }
+
+    fn recording_id(&self) -> RecordingId {
+        self.keeper.manifest.recording_id
+    }
+}

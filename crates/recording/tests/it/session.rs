@@ -1,0 +1,553 @@
+//! A whole recording, from a device to chunks: what was captured is there, at its time.
+
+use std::{
+    collections::BTreeMap,
+    fs::{self, File},
+    path::Path,
+    sync::{
+        Arc, Mutex, PoisonError,
+        atomic::{AtomicBool, Ordering},
+    },
+    thread::{self, JoinHandle},
+    time::Duration,
+};
+
+use bytes::Bytes;
+use longtake_durable::RealStorage;
+use longtake_ffmpeg::Ffmpeg;
+use longtake_matroska::Reader;
+use longtake_recording::{
+    Camera, Capture, ChunkOptions, Codec, Delivery, Device, DeviceFault, EncoderSettings, Event,
+    Events, FrameRate, Manifest, Monotonic, NextEvent, Outlet, RawFormat, Session, SessionOptions,
+    StreamOptions, StreamSpec, Tapped, VideoEncoder, What, WhenFull,
+};
+
+const PATIENCE: Duration = Duration::from_secs(60);
+
+/// The capture times of everything that a [`Rig`] handed over, by stream.
+type Log = Arc<Mutex<BTreeMap<String, Vec<i64>>>>;
+
+/// One unit with several cameras and a sensor on one clock, which logs what it captures. It runs as
+/// fast as the recording takes it: media time is what counts here.
+#[derive(Debug)]
+struct Rig {
+    cameras: Vec<RigCamera>,
+    length: Duration,
+    log: Log,
+    running: Option<JoinHandle<()>>,
+}
+
+#[derive(Debug, Clone)]
+struct RigCamera {
+    name: &'static str,
+    format: Arc<RawFormat>,
+    starts_after_us: i64,
+}
+
+impl RigCamera {
+    fn new(name: &'static str, pixel_format: &str, starts_after_us: i64) -> Self {
+        let format = RawFormat {
+            width: 640,
+            height: 400,
+            pixel_format: pixel_format.to_owned(),
+            fps: FrameRate::parse("30"),
+        };
+        Self {
+            name,
+            format: Arc::new(format),
+            starts_after_us,
+        }
+    }
+
+    /// A picture that moves, so that no encoder finds it empty.
+    fn picture(&self, number: i64) -> Bytes {
+        let bytes_per_pixel_and_half = match self.format.pixel_format.as_str() {
+            "gray16le" => 4,
+            _ => 3,
+        };
+        let len = 640 * 400 * bytes_per_pixel_and_half / 2;
+        let shift = usize::try_from(number).unwrap() * 3;
+        (0..len)
+            .map(|at| ((at / 7 + shift) % 251).to_le_bytes()[0])
+            .collect::<Vec<_>>()
+            .into()
+    }
+}
+
+impl Rig {
+    fn new(cameras: Vec<RigCamera>, length: Duration) -> (Self, Log) {
+        let log = Log::default();
+        (
+            Self {
+                cameras,
+                length,
+                log: Arc::clone(&log),
+                running: None,
+            },
+            log,
+        )
+    }
+}
+
+impl Device for Rig {
+    fn label(&self) -> String {
+        "rig".into()
+    }
+
+    fn device_type(&self) -> String {
+        "test-rig".into()
+    }
+
+    fn streams(&self) -> Vec<StreamSpec> {
+        let cameras = self
+            .cameras
+            .iter()
+            .map(|camera| StreamSpec::video(camera.name));
+        cameras.chain([StreamSpec::data("imu")]).collect()
+    }
+
+    fn open(&mut self, outlets: Vec<Outlet>) -> Result<(), DeviceFault> {
+        let cameras = self.cameras.clone();
+        let length_us = i64::try_from(self.length.as_micros())?;
+        let log = Arc::clone(&self.log);
+        self.running = Some(thread::spawn(move || {
+            if outlets
+                .iter()
+                .all(|outlet| outlet.wait_for_recording(PATIENCE))
+            {
+                run(&cameras, &outlets, length_us, &log);
+            }
+        }));
+        Ok(())
+    }
+
+    fn ready(&self) -> bool {
+        true
+    }
+
+    fn healthy(&self) -> Result<(), DeviceFault> {
+        Ok(())
+    }
+
+    fn close(&mut self) {
+        self.running.take().unwrap().join().unwrap();
+    }
+}
+
+/// Hands everything over in the order of time: frames every 33.3 ms at odd microseconds, samples
+/// every 10 ms.
+fn run(cameras: &[RigCamera], outlets: &[Outlet], length_us: i64, log: &Log) {
+    let began = Monotonic::now();
+    let note = |name: &str, at: i64| {
+        let mut log = log.lock().unwrap_or_else(PoisonError::into_inner);
+        log.entry(name.to_owned()).or_default().push(at);
+    };
+    let (imu, video) = outlets.split_last().unwrap();
+    let mut next_frames: Vec<_> = cameras
+        .iter()
+        .map(|camera| camera.starts_after_us)
+        .collect();
+    let mut frame_number = 0;
+    for at in (0..length_us).step_by(1_000) {
+        for ((camera, outlet), next) in cameras.iter().zip(video).zip(&mut next_frames) {
+            if *next < at + 1_000 {
+                frame_number += 1;
+                outlet.frame(
+                    Monotonic(began.0 + *next),
+                    &camera.format,
+                    camera.picture(frame_number),
+                );
+                note(camera.name, *next);
+                *next += 33_333 + frame_number % 3;
+            }
+        }
+        if at % 10_000 == 7_000 {
+            let json = format!("{{\"at\":{at}}}");
+            imu.sample(Monotonic(began.0 + at), json.into());
+            note("imu", at);
+        }
+    }
+    outlets.iter().for_each(Outlet::end);
+}
+
+fn options(streams: &[(&str, EncoderSettings)]) -> SessionOptions {
+    let mut options = SessionOptions::default()
+        .queue_bytes(8 << 20)
+        .chunks(ChunkOptions::default().length(Duration::from_secs(2)));
+    let sensor = ("imu", EncoderSettings::default());
+    for (name, encoder) in streams.iter().chain([&sensor]) {
+        let stream = StreamOptions::default()
+            .encoder(encoder.clone())
+            .when_full(WhenFull::Block);
+        options = options.stream(*name, stream);
+    }
+    options
+}
+
+/// Records a rig to its end and compares what the files hold with what it captured.
+#[track_caller]
+fn record(
+    cameras: Vec<RigCamera>,
+    length: Duration,
+    streams: &[(&str, EncoderSettings)],
+) -> (tempfile::TempDir, Manifest, Vec<Event>) {
+    let output = tempfile::tempdir().unwrap();
+    let (rig, log) = Rig::new(cameras, length);
+    let capture = Capture::open(vec![Box::new(rig)], PATIENCE).unwrap();
+    let (session, events) = Session::start(&capture, output.path(), options(streams)).unwrap();
+    let events = follow(&session, &events);
+    drop(capture);
+    let manifest = Manifest::read(&RealStorage, session.folder()).unwrap();
+
+    let captured = log.lock().unwrap().clone();
+    let stored = stored(session.folder());
+    for (name, captured) in &captured {
+        // Session time 0 is the first capture of all.
+        let zero = captured_zero(&log);
+        let wanted: Vec<_> = captured.iter().map(|at| at - zero).collect();
+        let mut found = stored[name].clone();
+        found.sort_unstable();
+        assert_eq!(found, wanted, "{name}");
+        let counts = &manifest.stream(name).unwrap().counts;
+        assert_eq!(counts.received, captured.len() as u64, "{name}: {counts:?}");
+        assert_eq!(counts.written, counts.received, "{name}: {counts:?}");
+        assert_eq!(counts.in_flight(), 0, "{name}: {counts:?}");
+    }
+    (output, manifest, events)
+}
+
+fn captured_zero(log: &Log) -> i64 {
+    log.lock()
+        .unwrap()
+        .values()
+        .filter_map(|times| times.first())
+        .copied()
+        .min()
+        .unwrap()
+}
+
+#[track_caller]
+fn follow(session: &Session, events: &Events) -> Vec<Event> {
+    let mut told = Vec::new();
+    while !session.ended() {
+        if let NextEvent::Event(event) = events.next(Duration::from_millis(20)) {
+            told.push(*event);
+        }
+    }
+    session.stop();
+    while let NextEvent::Event(event) = events.next(PATIENCE) {
+        told.push(*event);
+    }
+    told
+}
+
+/// The session times of all packets in a recording's chunks by stream, in the order of the files;
+/// checks on the way that each chunk begins with a keyframe in every stream.
+#[track_caller]
+fn stored(folder: &Path) -> BTreeMap<String, Vec<i64>> {
+    let mut files: Vec<_> = fs::read_dir(folder)
+        .unwrap()
+        .map(|entry| entry.unwrap().path())
+        .filter(|path| path.extension().is_some_and(|extension| extension == "mkv"))
+        .collect();
+    files.sort();
+    let mut found: BTreeMap<String, Vec<i64>> = BTreeMap::new();
+    for file in files {
+        let mut reader = Reader::new(File::open(&file).unwrap()).unwrap();
+        let names: BTreeMap<_, _> = reader
+            .header()
+            .tracks
+            .iter()
+            .map(|track| (track.number, track.name.clone()))
+            .collect();
+        let mut seen = Vec::new();
+        while let Some(cluster) = reader.next_cluster().unwrap() {
+            for block in cluster.blocks() {
+                if !seen.contains(&block.track) {
+                    assert!(
+                        block.keyframe,
+                        "{} in {}",
+                        names[&block.track],
+                        file.display()
+                    );
+                    seen.push(block.track);
+                }
+                found
+                    .entry(names[&block.track].clone())
+                    .or_default()
+                    .push(block.pts_us);
+            }
+        }
+        assert!(reader.is_complete(), "{}", file.display());
+    }
+    found
+}
+
+fn h264() -> EncoderSettings {
+    EncoderSettings::new(VideoEncoder::X264)
+}
+
+fn ffv1() -> EncoderSettings {
+    EncoderSettings::new(VideoEncoder::Ffv1)
+        .pixel_format("gray16le")
+        .unwrap()
+}
+
+#[test]
+fn every_frame_is_stored_at_its_microsecond() {
+    let cameras = vec![
+        RigCamera::new("front", "yuv420p", 0),
+        RigCamera::new("depth", "gray16le", 0),
+    ];
+    let streams = [("front", h264()), ("depth", ffv1())];
+    let (_output, manifest, events) = record(cameras, Duration::from_secs(20), &streams);
+    assert_eq!(
+        manifest
+            .stream("front")
+            .unwrap()
+            .first_pts_us
+            .unwrap()
+            .micros(),
+        0
+    );
+    assert_eq!(manifest.chunks.len(), 10, "{:?}", manifest.chunks);
+    let odd: Vec<_> = events
+        .iter()
+        .filter(|event| {
+            !matches!(
+                event.what,
+                What::Started { .. }
+                    | What::ChunkOpened { .. }
+                    | What::ChunkFinished { .. }
+                    | What::StreamEnded { error: None }
+                    | What::Stopped { .. }
+            )
+        })
+        .collect();
+    assert!(odd.is_empty(), "{odd:?}");
+}
+
+#[test]
+fn b_frames_change_no_timestamp() {
+    let cameras = vec![RigCamera::new("front", "yuv420p", 0)];
+    record(
+        cameras,
+        Duration::from_secs(5),
+        &[("front", h264().b_frames(2))],
+    );
+}
+
+#[test]
+fn a_late_stream_keeps_its_offset_and_the_common_boundaries() {
+    let cameras = vec![
+        RigCamera::new("front", "yuv420p", 0),
+        RigCamera::new("late", "yuv420p", 1_300_001),
+    ];
+    let streams = [("front", h264()), ("late", h264())];
+    let (_output, manifest, _) = record(cameras, Duration::from_secs(7), &streams);
+    assert_eq!(
+        manifest
+            .stream("late")
+            .unwrap()
+            .first_pts_us
+            .unwrap()
+            .micros(),
+        1_300_001
+    );
+    let begins: Vec<_> = manifest
+        .chunks
+        .iter()
+        .map(|chunk| chunk.first_pts_us.micros())
+        .collect();
+    assert_eq!(begins.len(), 4, "{begins:?}");
+    for (number, begin) in begins.iter().enumerate() {
+        let boundary = i64::try_from(number).unwrap() * 2_000_000;
+        assert!((boundary..boundary + 40_000).contains(begin), "{begins:?}");
+    }
+    let in_chunks: Vec<_> = manifest
+        .chunks
+        .iter()
+        .map(|chunk| chunk.packets["late"])
+        .collect();
+    let frames_in_two_seconds = 59..=61;
+    assert!(
+        in_chunks[1..3]
+            .iter()
+            .all(|count| frames_in_two_seconds.contains(count)),
+        "{in_chunks:?}"
+    );
+}
+
+#[test]
+fn a_preview_works_while_nothing_is_recorded() {
+    let imu = longtake_recording::FakeImu::new(StreamSpec::data("imu"), 100.0);
+    let capture = Capture::open(vec![Box::new(imu)], PATIENCE).unwrap();
+    let tap = capture.tap("imu").unwrap();
+    let (seen, _) = tap.newer_than(0, PATIENCE).unwrap();
+    let (newer, tapped) = tap.newer_than(seen, PATIENCE).unwrap();
+    assert!(newer > seen && matches!(tapped, Tapped::Sample { .. }));
+    assert!(capture.tap("no such stream").is_none());
+}
+
+/// A device that only notes whether it is open, or refuses to be.
+#[derive(Debug)]
+struct Witness {
+    name: &'static str,
+    opens: bool,
+    becomes_ready: bool,
+    open: Arc<AtomicBool>,
+}
+
+impl Device for Witness {
+    fn label(&self) -> String {
+        self.name.into()
+    }
+
+    fn device_type(&self) -> String {
+        "witness".into()
+    }
+
+    fn streams(&self) -> Vec<StreamSpec> {
+        vec![StreamSpec::data(self.name)]
+    }
+
+    fn open(&mut self, _outlets: Vec<Outlet>) -> Result<(), DeviceFault> {
+        self.open.store(self.opens, Ordering::SeqCst);
+        if self.opens {
+            Ok(())
+        } else {
+            Err("its cable is cut".into())
+        }
+    }
+
+    fn ready(&self) -> bool {
+        self.becomes_ready
+    }
+
+    fn healthy(&self) -> Result<(), DeviceFault> {
+        Ok(())
+    }
+
+    fn close(&mut self) {
+        assert!(
+            self.open.swap(false, Ordering::SeqCst),
+            "{} was not open",
+            self.name
+        );
+    }
+}
+
+/// Opens a good device, the one given, and another good one, and wants this refusal.
+#[track_caller]
+fn check_refused(opens: bool, becomes_ready: bool, want: &str) {
+    let open: Vec<_> = (0..3).map(|_| Arc::new(AtomicBool::new(false))).collect();
+    let witness = |name, index: usize, opens, becomes_ready| -> Box<dyn Device> {
+        Box::new(Witness {
+            name,
+            opens,
+            becomes_ready,
+            open: Arc::clone(&open[index]),
+        })
+    };
+    let devices = vec![
+        witness("first", 0, true, true),
+        witness("middle", 1, opens, becomes_ready),
+        witness("last", 2, true, true),
+    ];
+    let error = Capture::open(devices, Duration::from_millis(50)).unwrap_err();
+    assert_eq!(error.to_string(), want);
+    assert!(
+        open.iter().all(|open| !open.load(Ordering::SeqCst)),
+        "one is still open"
+    );
+}
+
+#[test]
+fn a_device_that_fails_the_start_closes_the_others() {
+    check_refused(false, true, "cannot open middle");
+    check_refused(true, false, "middle gave nothing within 50ms");
+}
+
+#[test]
+fn streams_need_names_of_their_own() {
+    let imu = |name| -> Box<dyn Device> {
+        Box::new(longtake_recording::FakeImu::new(
+            StreamSpec::data(name),
+            100.0,
+        ))
+    };
+    let refused = |devices| Capture::open(devices, PATIENCE).unwrap_err().to_string();
+    assert_eq!(refused(vec![]), "no device was given");
+    assert_eq!(
+        refused(vec![imu("a"), imu("a")]),
+        "two streams are called \"a\": give each its own name"
+    );
+    assert!(refused(vec![imu("a\nb")]).contains("cannot be a stream's name"));
+}
+
+/// The PTS that ffprobe finds in a video file, in decode order, as microseconds from the first.
+#[track_caller]
+fn probed(path: &Path) -> Vec<i64> {
+    let output = std::process::Command::new("ffprobe")
+        .args(["-v", "error", "-select_streams", "v:0", "-of", "csv=p=0"])
+        .args(["-show_entries", "packet=pts_time"])
+        .arg(path)
+        .output()
+        .unwrap();
+    let text = String::from_utf8(output.stdout).unwrap();
+    let micros = |line: &str| {
+        line.trim_end_matches(',')
+            .replace('.', "")
+            .parse::<i64>()
+            .unwrap()
+    };
+    let found: Vec<_> = text.lines().map(micros).collect();
+    let first = found[0];
+    found.into_iter().map(|pts| pts - first).collect()
+}
+
+#[test]
+fn a_copied_file_keeps_every_packet_and_its_spacing() {
+    let folder = tempfile::tempdir().unwrap();
+    let path = folder.path().join("bframes.mp4");
+    let status = std::process::Command::new("ffmpeg")
+        .args([
+            "-nostdin",
+            "-v",
+            "error",
+            "-f",
+            "lavfi",
+            "-i",
+            "testsrc2=size=320x240:rate=25",
+        ])
+        .args(["-t", "3", "-c:v", "libx264", "-bf", "2", "-g", "25"])
+        .arg(&path)
+        .status()
+        .unwrap();
+    assert!(status.success());
+    let source = format!("file:{}", path.display()).parse().unwrap();
+    let camera = Camera::new(
+        StreamSpec::video("cam"),
+        source,
+        Delivery::Copied,
+        Ffmpeg::find().unwrap(),
+    );
+    let output = tempfile::tempdir().unwrap();
+    let capture = Capture::open(vec![Box::new(camera)], PATIENCE).unwrap();
+    let options = SessionOptions::default()
+        .chunks(ChunkOptions::default().length(Duration::from_secs(1)))
+        .stream("cam", StreamOptions::default().when_full(WhenFull::Block));
+    let (session, events) = Session::start(&capture, output.path(), options).unwrap();
+    follow(&session, &events);
+    drop(capture);
+
+    let found = stored(session.folder()).remove("cam").unwrap();
+    let first = found[0];
+    let spacing: Vec<_> = found.iter().map(|pts| pts - first).collect();
+    assert_eq!(spacing, probed(&path));
+    let manifest = Manifest::read(&RealStorage, session.folder()).unwrap();
+    let stream = manifest.stream("cam").unwrap();
+    assert_eq!((stream.counts.received, stream.counts.written), (75, 75));
+    assert_eq!(manifest.chunks.len(), 3, "{:?}", manifest.chunks);
+    assert_eq!((stream.codec, stream.width), (Some(Codec::H264), Some(320)));
+}

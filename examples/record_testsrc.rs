@@ -1,0 +1,47 @@
+//! Records a test picture and a made-up sensor for three seconds, as a program that embeds the
+//! recorder would: open devices, start a session, listen, stop.
+//!
+//! Needs ffmpeg, and neither a camera nor a network.
+
+use std::{error::Error, time::Duration};
+
+use longtake_ffmpeg::Ffmpeg;
+use longtake_recording::{
+    Camera, Capture, ChunkOptions, DEFAULT_READY_TIMEOUT, Delivery, Device, FakeImu, NextEvent,
+    Session, SessionOptions, StreamSpec, What,
+};
+
+fn main() -> Result<(), Box<dyn Error>> {
+    let output = tempfile::tempdir()?;
+    let ffmpeg = Ffmpeg::find()?;
+    let devices: Vec<Box<dyn Device>> = vec![
+        Box::new(Camera::new(
+            StreamSpec::video("front"),
+            "testsrc:320x240@25".parse()?,
+            Delivery::Decoded { pixel_format: "yuv420p".into() },
+            ffmpeg,
+        )),
+        Box::new(FakeImu::new(StreamSpec::data("imu"), 100.0)),
+    ];
+
+    // Devices deliver from here on, recorded or not.
+    let capture = Capture::open(devices, DEFAULT_READY_TIMEOUT)?;
+    let options = SessionOptions::default()
+        .chunks(ChunkOptions::default().length(Duration::from_secs(1)));
+    let (session, events) = Session::start(&capture, output.path(), options)?;
+    println!("recording into {}", session.folder().display());
+
+    while session.elapsed() < Duration::from_secs(3) {
+        if let NextEvent::Event(event) = events.next(Duration::from_millis(100))
+            && let What::ChunkFinished { file, bytes, packets, .. } = &event.what
+        {
+            println!("{file} is safe on the disk: {bytes} bytes, {packets:?}");
+        }
+    }
+
+    let summary = session.stop();
+    for (stream, counts) in &summary.counts {
+        println!("{stream}: {} of {} are in chunks", counts.written, counts.received);
+    }
+    Ok(())
+}
