@@ -11,7 +11,7 @@ use std::{
 };
 
 use longtake_recording::{
-    Capture, DEFAULT_READY_TIMEOUT, Events, NextEvent, Session, Summary, What,
+    Capture, DEFAULT_READY_TIMEOUT, Event, Events, NextEvent, Session, Summary, What,
 };
 use longtake_service::{Signals, read_config};
 use tracing::info;
@@ -84,16 +84,37 @@ struct Followed {
     broken: Vec<String>,
 }
 
+/// What was heard of a recording that decides how it goes on.
+#[derive(Default)]
+struct Heard {
+    broken: Vec<String>,
+    disk_is_full: bool,
+}
+
+impl Heard {
+    fn note(&mut self, event: &Event) {
+        match (&event.what, &event.stream) {
+            (What::StreamEnded { error: Some(error) }, Some(stream)) => {
+                self.broken.push(format!("{stream}: {error}"));
+            }
+            // Nothing more can be kept, so the cameras need not run on.
+            (What::WriteFailed { .. }, _) => self.disk_is_full = true,
+            _ => {}
+        }
+    }
+}
+
 impl Recording {
     /// Tells events as they come, and stops the recording when it is time.
     fn follow(self, stop: &AtomicBool, limit: Option<Duration>) -> Result<Followed, Failure> {
-        let mut broken = Vec::new();
+        let mut heard = Heard::default();
         let mut next_renewal = Instant::now();
         while !stop.load(Ordering::Acquire)
+            && !heard.disk_is_full
             && !self.session.ended()
             && limit.is_none_or(|limit| self.session.elapsed() < limit)
         {
-            self.tell_next(TURN.min(self.left(limit)), &mut broken)?;
+            self.tell_next(TURN.min(self.left(limit)), &mut heard)?;
             if Instant::now() >= next_renewal && !self.json {
                 let counts = self.session.counts();
                 self.status
@@ -103,9 +124,12 @@ impl Recording {
             }
         }
         let summary = self.session.stop();
-        while self.tell_next(Duration::ZERO, &mut broken)? {}
+        while self.tell_next(Duration::ZERO, &mut heard)? {}
         self.status.clear().map_err(Failure::failed)?;
-        Ok(Followed { summary, broken })
+        Ok(Followed {
+            summary,
+            broken: heard.broken,
+        })
     }
 
     fn left(&self, limit: Option<Duration>) -> Duration {
@@ -113,17 +137,13 @@ impl Recording {
     }
 
     /// Tells the next event; false when there are no more.
-    fn tell_next(&self, patience: Duration, broken: &mut Vec<String>) -> Result<bool, Failure> {
+    fn tell_next(&self, patience: Duration, heard: &mut Heard) -> Result<bool, Failure> {
         let event = match self.events.next(patience) {
             NextEvent::Event(event) => event,
             NextEvent::TimedOut => return Ok(true),
             NextEvent::Over => return Ok(false),
         };
-        if let (What::StreamEnded { error: Some(error) }, Some(stream)) =
-            (&event.what, &event.stream)
-        {
-            broken.push(format!("{stream}: {error}"));
-        }
+        heard.note(&event);
         if self.json {
             output::json_line(&event)?;
         } else {

@@ -1,13 +1,13 @@
 //! kill -9 at any time: little is lost, what is there plays, nothing is left running.
 
-use std::time::Duration;
+use std::{path::Path, time::Duration};
 
 use jiff::Timestamp;
 use nix::sys::signal::Signal;
 use serde_json::Value;
 
 use crate::support::{
-    Recorder, alone, chunks, decode, inspect, only_recording, processes_of, realtime_pair,
+    Recorder, alone, chunks, decode, inspect, only_recording, play, processes_of, realtime_pair,
     run_well, wait_until,
 };
 
@@ -54,15 +54,10 @@ fn kill_after(delay: Duration) {
     });
 
     let recording = only_recording(output.path());
-    for file in chunks(&recording) {
-        if file
-            .extension()
-            .is_some_and(|extension| extension == "part")
-        {
-            decode(&file);
-        }
-    }
     let found = inspect(&recording);
+    for chunk in found["chunks"].as_array().unwrap() {
+        play_unfinished(&recording, chunk);
+    }
     let (pts_us, realtime) = realtime_pair(&chunks(&recording)[0]);
     let killed_pts =
         pts_us + i64::try_from(killed_at.duration_since(realtime).as_micros()).unwrap();
@@ -89,6 +84,21 @@ fn kill_after(delay: Duration) {
             file.display()
         );
         decode(&file);
+    }
+}
+
+/// Plays what a chunk holds that was being written, before anything is recovered.
+#[track_caller]
+fn play_unfinished(recording: &Path, chunk: &Value) {
+    let file = chunk["file"].as_str().unwrap();
+    let cameras: Vec<_> = ["front", "depth"]
+        .into_iter()
+        .enumerate()
+        .filter(|(_, name)| chunk["packets"][name].is_u64())
+        .map(|(stream, _)| stream)
+        .collect();
+    if file.ends_with(".part") && !cameras.is_empty() {
+        play(&recording.join(file), &cameras);
     }
 }
 

@@ -39,12 +39,9 @@ fn a_full_disk_keeps_what_was_written() {
         .arg(env!("CARGO_BIN_EXE_fieldrec"))
         .args(["record", "--json", "--output"])
         .arg(disk.path())
-        .args([
-            "--video",
-            "depth=testsrc:640x400@30,codec=ffv1,pixel-format=gray16le",
-        ])
+        .args(["--video", "depth=testsrc:1280x720@30,codec=ffv1"])
         .args(["--sensor", "imu=fake-imu:100"])
-        .args(["--chunk-length", "1s", "--duration", "20s"])
+        .args(["--chunk-length", "1s", "--duration", "60s"])
         .output()
         .unwrap();
     let said = String::from_utf8_lossy(&output.stderr);

@@ -241,7 +241,17 @@ fn what_is_no_recording_is_refused() {
     let folder = tempfile::tempdir().unwrap();
     let path = folder.path().to_str().unwrap();
     check(["inspect", "/nonexistent"], 1, &["/nonexistent"]);
-    check(["export", path, "-o", "/dev/null/x.mkv"], 1, &[path]);
+    let export = folder.path().join("x.mkv");
+    check(
+        ["export", path, "-o", export.to_str().unwrap()],
+        1,
+        &[path, "no recording"],
+    );
+    check(
+        ["export", path, "-o", "/dev/null/x.mkv"],
+        1,
+        &["/dev/null/x.mkv"],
+    );
     check(["recover", "/nonexistent"], 1, &["/nonexistent"]);
     let junk = folder.path().join("junk.mkv");
     fs::write(&junk, b"this is no Matroska").unwrap();

@@ -223,15 +223,29 @@ pub(crate) fn probe(path: &Path) -> BTreeMap<usize, Vec<Probed>> {
     streams
 }
 
-/// Decodes everything in a file with ffmpeg, which must have nothing to say.
+/// Decodes everything in a finished file with ffmpeg, which must have nothing to say.
 #[track_caller]
 pub(crate) fn decode(path: &Path) {
-    let output = Command::new("ffmpeg")
-        .args(["-nostdin", "-v", "warning", "-xerror", "-i"])
-        .arg(path)
-        .args(["-map", "0:v", "-f", "null", "-"])
-        .output()
-        .unwrap();
+    decode_with("warning", path, &["0:v"]);
+}
+
+/// Plays an unfinished file: decodes all that was written of these video streams.
+#[track_caller]
+pub(crate) fn play(path: &Path, streams: &[usize]) {
+    let maps: Vec<_> = streams.iter().map(|stream| format!("0:{stream}")).collect();
+    decode_with("error", path, &maps);
+}
+
+#[track_caller]
+fn decode_with(level: &str, path: &Path, maps: &[impl AsRef<OsStr>]) {
+    let mut command = Command::new("ffmpeg");
+    command
+        .args(["-nostdin", "-v", level, "-xerror", "-i"])
+        .arg(path);
+    for map in maps {
+        command.arg("-map").arg(map);
+    }
+    let output = command.args(["-f", "null", "-"]).output().unwrap();
     let said = String::from_utf8_lossy(&output.stderr);
     assert!(
         output.status.success() && said.is_empty(),
