@@ -5,6 +5,7 @@ use std::{collections::BTreeMap, time::Duration};
 use longtake_matroska::{StoredCluster, Track, TrackKind};
 
 use crate::{
+    pace::Pace,
     pts::Pts,
     stream::{Codec, StreamKind, StreamSpec},
 };
@@ -45,8 +46,7 @@ pub(crate) struct StreamContent {
     pub silences: Vec<Silence>,
     /// Something behind the last packet was lost with the end of its chunk.
     cut: bool,
-    /// From the last packet but one to the last.
-    last_interval: Duration,
+    pace: Pace,
 }
 
 /// A span without packets.
@@ -64,12 +64,6 @@ pub(crate) struct Silence {
 #[derive(Debug, Default)]
 pub(crate) struct Content {
     pub streams: Vec<StreamContent>,
-}
-
-/// How long a stream may be silent in order: longer is a gap, and is told as `stalled`.
-pub(crate) fn longest_silence(frame_interval: Option<Duration>) -> Duration {
-    let frames = frame_interval.map_or(Duration::ZERO, |interval| interval.saturating_mul(3));
-    frames.max(Duration::from_secs(1))
 }
 
 impl Content {
@@ -178,7 +172,7 @@ impl StreamContent {
             extent: None,
             silences: Vec::new(),
             cut: false,
-            last_interval: Duration::ZERO,
+            pace: Pace::default(),
         }
     }
 
@@ -206,8 +200,9 @@ impl StreamContent {
         self.keyframes += u64::from(keyframe);
         if let Some(Extent { last, .. }) = self.extent {
             let silence = pts.since(last);
-            let after_cut = self.cut && silence > self.usual_interval();
-            let is_gap = after_cut || silence > longest_silence(self.frame_interval);
+            let is_longer_than_usual = silence > self.pace.interval().saturating_mul(3) / 2;
+            let after_cut = self.cut && is_longer_than_usual;
+            let is_gap = after_cut || silence > self.pace.longest_silence();
             if is_gap && self.silences.len() < MAX_SILENCES {
                 self.silences.push(Silence {
                     from: last,
@@ -215,15 +210,9 @@ impl StreamContent {
                     after_cut,
                 });
             }
-            self.last_interval = silence;
         }
+        self.pace.note(pts, self.frame_interval);
         self.cut = false;
         self.extent = Some(Extent::with(self.extent, pts));
-    }
-
-    /// How far two packets next to each other are apart at most when none is missing in between.
-    fn usual_interval(&self) -> Duration {
-        let interval = self.frame_interval.unwrap_or(self.last_interval);
-        interval.saturating_mul(3) / 2
     }
 }

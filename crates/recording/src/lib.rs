@@ -19,6 +19,7 @@ mod intake;
 mod lock;
 mod manifest;
 mod nut;
+mod pace;
 mod packet;
 mod pts;
 mod queue;

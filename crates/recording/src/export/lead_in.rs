@@ -7,7 +7,7 @@ use super::{
     selection::Start,
     source::Source,
 };
-use crate::{chunk_file::ReadChunkError, content::longest_silence, pts::Pts, stream::StreamKind};
+use crate::{chunk_file::ReadChunkError, pace::Pace, pts::Pts, stream::StreamKind};
 
 /// Where each stream of an export begins.
 #[derive(Debug)]
@@ -27,6 +27,8 @@ struct Around {
     before: Option<Pts>,
     /// The first packet after it, and whether it is a keyframe.
     after: Option<(u64, bool)>,
+    /// Of the packets at or before it.
+    pace: Pace,
 }
 
 impl LeadIn {
@@ -68,42 +70,36 @@ impl LeadIn {
                 .tracks()
                 .iter()
                 .filter(|track| is_video(track))
-                .filter_map(|track| Some((source.stream_of(track.number)?, track.default_duration)))
-                .filter(|(stream, _)| !found.contains_key(stream))
+                .filter_map(|track| source.stream_of(track.number))
+                .filter(|stream| !found.contains_key(stream))
                 .collect();
             if wanted.is_empty() {
                 continue;
             }
             let around = around(&mut source, from, chunks.streams.len())?;
-            for (stream, frame_interval) in wanted {
+            for stream in wanted {
                 let here = around[stream];
+                let packet = |number| Start::Packet {
+                    chunk: place,
+                    number,
+                };
                 if let Some((number, keyframe)) = here.after {
-                    let start = Start::Packet {
-                        chunk: place,
-                        number,
-                    };
-                    later.insert(stream, (start, keyframe));
+                    later.insert(stream, (packet(number), keyframe));
                 }
-                if let Some(number) = here.keyframe {
-                    let silence = here.before.map(|before| from.since(before));
-                    let is_silent = silence > Some(longest_silence(frame_interval));
-                    // What is in none of these chunks goes on in a later one, with a keyframe.
-                    let next_chunk = Start::Packet {
-                        chunk: end,
-                        number: 0,
-                    };
-                    let (later, keyframe) =
-                        later.get(&stream).copied().unwrap_or((next_chunk, true));
-                    let start = if is_silent && keyframe {
-                        later
-                    } else {
-                        Start::Packet {
-                            chunk: place,
-                            number,
-                        }
-                    };
-                    found.insert(stream, start);
-                }
+                let Some(keyframe) = here.keyframe else {
+                    continue;
+                };
+                // What is in none of these chunks goes on in a later one, with a keyframe.
+                let next_chunk = Start::Packet {
+                    chunk: end,
+                    number: 0,
+                };
+                let goes_on = later.get(&stream).copied().unwrap_or((next_chunk, true));
+                let start = match goes_on {
+                    (behind_silence, true) if here.is_silent_at(from) => behind_silence,
+                    _ => packet(keyframe),
+                };
+                found.insert(stream, start);
             }
         }
         let needed = found.values().filter_map(|start| match start {
@@ -130,9 +126,23 @@ impl LeadIn {
     }
 }
 
+impl Around {
+    /// Whether the stream gives nothing for longer than is usual for it, as far as that is known.
+    fn is_silent_at(&self, moment: Pts) -> bool {
+        let silence = self.before.map(|before| moment.since(before));
+        !self.pace.interval().is_zero() && silence > Some(self.pace.longest_silence())
+    }
+}
+
 /// Reads a whole chunk, and says of each stream what it holds around `moment`.
 fn around(source: &mut Source, moment: Pts, streams: usize) -> Result<Vec<Around>, ReadChunkError> {
     let mut around = vec![Around::default(); streams];
+    let mut intervals = vec![None; streams];
+    for track in source.tracks() {
+        if let Some(stream) = source.stream_of(track.number) {
+            intervals[stream] = track.default_duration;
+        }
+    }
     while let Some((cluster, mut numbers)) = source.take()? {
         for block in cluster.blocks() {
             let Some(stream) = source.stream_of(block.track) else {
@@ -146,6 +156,7 @@ fn around(source: &mut Source, moment: Pts, streams: usize) -> Result<Vec<Around
                 continue;
             }
             here.before = here.before.max(Some(pts));
+            here.pace.note(pts, intervals[stream]);
             if block.keyframe {
                 here.keyframe = Some(number);
                 // Only what follows the keyframe counts.

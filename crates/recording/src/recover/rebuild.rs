@@ -11,6 +11,7 @@ use crate::{
     counts::{DropReason, Gap, GapReason},
     inspect::InspectedChunk,
     manifest::{MANIFEST_VERSION, Manifest, ManifestChunk, ManifestStream, SetAside, seconds},
+    pts::Pts,
     recording_id::RecordingId,
     stream::{Codec, StreamSpec},
     wall_clock::WallClock,
@@ -91,7 +92,9 @@ fn begin(facts: &Facts<'_>) -> Manifest {
                 .map(StreamSpec::from)
                 .collect();
             let devices = header.devices.clone();
-            Manifest::new(facts.recording_id, header.started_at, &streams, devices)
+            let started_at = facts.wall_clock.realtime_at(Pts::ZERO);
+            let started_at = started_at.unwrap_or(header.started_at);
+            Manifest::new(facts.recording_id, started_at, &streams, devices)
                 .host(header.host.clone())
                 .program(header.program.clone())
         }

@@ -1,57 +1,27 @@
 //! Whether a stream gives nothing for longer than is usual for it.
 
-use std::time::{Duration, Instant};
+use std::time::Instant;
 
-use crate::{packet::Packet, pts::Pts};
-
-/// No stream counts as silent before that.
-const MIN_SILENCE: Duration = Duration::from_secs(1);
-
-/// A stream counts as silent at the latest after that, however slow it is.
-const MAX_SILENCE: Duration = Duration::from_secs(3600);
-
-/// A stream counts as silent after that many frame intervals.
-const INTERVALS: u32 = 3;
+use crate::{pace::Pace, packet::Packet, pts::Pts, stream::FrameRate};
 
 /// Watches when the packets of one stream arrive.
 #[derive(Debug, Default)]
 pub(super) struct Silence {
-    last: Option<Heard>,
+    last_arrival: Option<Instant>,
+    pace: Pace,
     /// The latest of all packets; with B-frames that is not always the last one's.
     latest: Option<Pts>,
     is_noted: bool,
     is_over: bool,
 }
 
-#[derive(Debug, Clone, Copy)]
-struct Heard {
-    at: Instant,
-    pts: Pts,
-    /// From the nominal rate, or where there is none, from the last three packets.
-    interval: Duration,
-    /// From the packet before.
-    distance: Duration,
-}
-
 impl Silence {
     /// Takes note of a packet. Returns whether it ends a silence that was noted.
     pub(super) fn hear(&mut self, packet: &Packet, now: Instant) -> bool {
         let rate = packet.parameters.video.and_then(|video| video.fps);
-        let distance = self
-            .last
-            .map_or(Duration::ZERO, |last| packet.pts.distance(last.pts));
-        let interval = match (rate, self.last) {
-            (Some(rate), _) => rate.frame_interval(),
-            // The smaller one: a single long pause does not make a stream slow.
-            (None, Some(last)) => distance.min(last.distance),
-            (None, None) => Duration::ZERO,
-        };
-        self.last = Some(Heard {
-            at: now,
-            pts: packet.pts,
-            interval,
-            distance,
-        });
+        self.pace
+            .note(packet.pts, rate.map(FrameRate::frame_interval));
+        self.last_arrival = Some(now);
         self.latest = self.latest.max(Some(packet.pts));
         self.is_over = false;
         std::mem::take(&mut self.is_noted)
@@ -73,15 +43,14 @@ impl Silence {
         if self.is_noted || self.is_over {
             return None;
         }
-        let Some(last) = self.last else {
-            return Some(started);
-        };
-        let limit = last.interval.saturating_mul(INTERVALS);
-        Some(last.at + limit.clamp(MIN_SILENCE, MAX_SILENCE))
+        Some(match self.last_arrival {
+            Some(last) => last + self.pace.longest_silence(),
+            None => started,
+        })
     }
 
     pub(super) fn last_arrival(&self) -> Option<Instant> {
-        self.last.map(|last| last.at)
+        self.last_arrival
     }
 
     pub(super) fn latest(&self) -> Option<Pts> {
