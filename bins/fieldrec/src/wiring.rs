@@ -1,6 +1,9 @@
 //! From what was asked for to devices and a session.
 
-use std::error::Error;
+use std::{
+    error::Error,
+    path::{Path, PathBuf},
+};
 
 use longtake_ffmpeg::{Feature, Ffmpeg, Ffprobe, Input, ToolError};
 use longtake_recording::{
@@ -272,7 +275,7 @@ fn find_ffmpeg(config: &Config) -> Result<Ffmpeg, Failure> {
             longtake_service::with_sources(&error)
         ))
     })?;
-    info!(version = %ffmpeg.version(), path = %ffmpeg.program().display(), "ffmpeg found");
+    info!(version = %ffmpeg.version(), path = %place_of(ffmpeg.program()).display(), "ffmpeg found");
     Ok(ffmpeg)
 }
 
@@ -286,11 +289,16 @@ fn find_ffprobe(config: &Config, ffmpeg: &Ffmpeg) -> Result<Ffprobe, ToolError> 
     for ffprobe in candidates {
         match ffprobe.version() {
             Ok(version) => {
-                info!(%version, path = %ffprobe.program().display(), "ffprobe found");
+                info!(%version, path = %place_of(ffprobe.program()).display(), "ffprobe found");
                 return Ok(ffprobe);
             }
             Err(error) => missing = Some(error),
         }
     }
     Err(missing.expect("there is always a candidate"))
+}
+
+/// Where a program lies that was named as a shell would find it.
+fn place_of(program: &Path) -> PathBuf {
+    which::which(program).unwrap_or_else(|_| program.to_owned())
 }

@@ -11,7 +11,7 @@ use std::{
     path::{Path, PathBuf},
     sync::{
         Arc, OnceLock,
-        atomic::{AtomicUsize, Ordering},
+        atomic::{AtomicBool, AtomicUsize, Ordering},
     },
     thread::{self, JoinHandle},
     time::Duration,
@@ -206,6 +206,7 @@ struct Running {
     notes: Sender<Note>,
     keeper: JoinHandle<Ended>,
     stopped_at: Arc<Mutex<Option<Monotonic>>>,
+    stopping: Arc<AtomicBool>,
     _lock: RecordingLock,
 }
 
@@ -237,6 +238,7 @@ impl Session {
         let (to_mux, from_workers) = queue(MUX_QUEUE_BYTES, WhenFull::Block);
         let (event_sender, events) = events();
         let stopped_at = Arc::new(Mutex::new(None));
+        let stopping = Arc::new(AtomicBool::new(false));
 
         let manifest = Manifest::new(recording_id, Timestamp::now(), &specs, capture.devices())
             .host(host_name())
@@ -296,6 +298,7 @@ impl Session {
                     to_mux: to_mux.clone(),
                     notes: notes.clone(),
                     encoder_gone: Arc::default(),
+                    stopping: Arc::clone(&stopping),
                 },
             };
             let unfinished = Arc::clone(&unfinished);
@@ -318,6 +321,7 @@ impl Session {
             notes,
             keeper,
             stopped_at,
+            stopping,
             _lock: lock,
         };
         let session = Self {
@@ -409,6 +413,7 @@ impl Running {
     /// `None` when the keeper panicked.
     fn stop(self) -> Option<Ended> {
         *self.stopped_at.lock() = Some(Monotonic::now());
+        self.stopping.store(true, Ordering::Release);
         self.outlets.iter().for_each(Outlet::detach);
         self.intakes.iter().for_each(|intake| intake.end(None));
         for worker in self.workers {

@@ -43,9 +43,10 @@ fn kill_after(delay: Duration) {
     // The instant of the kill is what is under test, so this is a time and no condition.
     std::thread::sleep(delay);
     let killed_at = Timestamp::now();
+    let running = processes_of(output.path());
     assert!(
-        processes_of(output.path()).len() > 2,
-        "the encoders should be running"
+        running.len() > 2,
+        "the encoders should be running: {running:?}"
     );
     recorder.signal(Signal::SIGKILL);
     drop(recorder.finish());

@@ -44,6 +44,8 @@ pub(super) struct Way {
     pub(super) notes: Sender<Note>,
     /// No encoder is started any more.
     pub(super) encoder_gone: Arc<AtomicBool>,
+    /// The recording was told to stop, so that it is no news that a stream ends.
+    pub(super) stopping: Arc<AtomicBool>,
 }
 
 /// An encoder, and what it takes.
@@ -192,10 +194,12 @@ impl Way {
 
     fn end(&self) {
         let error = self.failure.lock().clone();
-        self.note(Note::StreamEnded {
-            stream: self.stream,
-            error,
-        });
+        if error.is_some() || !self.stopping.load(Ordering::Acquire) {
+            self.note(Note::StreamEnded {
+                stream: self.stream,
+                error,
+            });
+        }
         // Should the mux be gone, nothing waits for this stream any more.
         drop(self.to_mux.offer(ToMux::Ended(self.stream)));
     }
