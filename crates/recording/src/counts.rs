@@ -61,6 +61,8 @@ pub enum DropReason {
     WriteFailed,
     /// It was malformed, or its timestamp was before session time 0.
     Invalid,
+    /// Fewer frames a second are encoded than the source gives, as was asked for.
+    Decimated,
     /// It was received, and a crash or damage to the files took it.
     Crash,
 }
@@ -75,6 +77,7 @@ impl DropReason {
             Self::EncoderFailed => "encoder_failed",
             Self::WriteFailed => "write_failed",
             Self::Invalid => "invalid",
+            Self::Decimated => "decimated",
             Self::Crash => "crash",
         }
     }
