@@ -1,5 +1,6 @@
 //! Writes packets that a program has encoded by itself into crash-safe chunks: no device, no ffmpeg,
 //! no session. Here they are tiny JPEGs that grow brighter, and temperatures.
+#![expect(clippy::print_stdout, reason = "a program tells what it did")]
 
 use std::{error::Error, sync::Arc, time::Duration, time::Instant};
 
@@ -70,7 +71,6 @@ fn picture(brightness: u8) -> Bytes {
 
 /// What a JPEG begins with, up to its 64 quantisation steps.
 const START: &[u8] = b"\xFF\xD8\xFF\xDB\0\x43\0";
-
 /// The size, a code for brightness, and one for no detail.
 const CODES: &[u8] = b"\xFF\xC0\0\x0B\x08\0\x08\0\x08\x01\x01\x11\0\
     \xFF\xC4\0\x14\0\x01\0\0\0\0\0\0\0\0\0\0\0\0\0\0\0\x07\
