@@ -3,6 +3,8 @@
 //!
 //! Needs ffmpeg, and neither a camera nor a network.
 
+#![expect(clippy::print_stdout, reason = "an example shows what happens")]
+
 use std::{error::Error, time::Duration};
 
 use longtake_ffmpeg::Ffmpeg;
