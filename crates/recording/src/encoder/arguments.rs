@@ -177,7 +177,7 @@ mod tests {
              -b:v 2000000 -preset slow -bf 3 -forced-idr 1 -x265-params log-level=error:open-gop=0",
         );
         check(
-            &x265.clone().tune("grain").gop_length(7),
+            &x265.tune("grain").gop_length(7),
             "-c:v libx265 -filter:v scale,format=yuv420p10le … -g 7 -pix_fmt +yuv420p10le \
              -b:v 2000000 -preset slow -bf 3 -forced-idr 1 -tune grain \
              -x265-params log-level=error:open-gop=0",

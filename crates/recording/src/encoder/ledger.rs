@@ -20,7 +20,6 @@ pub(super) struct Ledger {
     gave_packets: bool,
     /// The packet that came out last is still being taken by whoever wanted it.
     delivering: bool,
-    latest: Option<Pts>,
 }
 
 /// What is normal for an encoder.
@@ -55,7 +54,6 @@ impl Ledger {
             last_packet: now,
             gave_packets: false,
             delivering: false,
-            latest: None,
         }
     }
 
@@ -91,7 +89,6 @@ impl Ledger {
         self.last_packet = now;
         self.gave_packets = true;
         self.delivering = true;
-        self.latest = self.latest.max(Some(pts));
         Ok(lost)
     }
 
@@ -115,17 +112,8 @@ impl Ledger {
         self.inside.drain(..).map(|frame| frame.pts).collect()
     }
 
-    pub(super) fn is_empty(&self) -> bool {
-        self.inside.is_empty()
-    }
-
     pub(super) const fn gave_packets(&self) -> bool {
         self.gave_packets
-    }
-
-    /// The time of the latest frame that came out.
-    pub(super) const fn latest(&self) -> Option<Pts> {
-        self.latest
     }
 
     /// When an encoder counts as hung that neither takes a byte of the frame before it nor gives a
@@ -212,7 +200,6 @@ mod tests {
         }
         let inside: Vec<_> = ledger.take_all().into_iter().map(|pts| pts.0).collect();
         assert_eq!(inside, want_inside, "{packets:?}");
-        assert!(ledger.is_empty());
     }
 
     #[test]
@@ -241,7 +228,7 @@ mod tests {
         assert!(ledger.take_back(Pts(1)));
         assert!(!ledger.take_back(Pts(1)));
         assert_eq!(ledger.comes_out(Pts(0), now), Ok(vec![]));
-        assert_eq!(ledger.latest(), Some(Pts(0)));
+        assert_eq!(ledger.take_all(), []);
     }
 
     #[test]
@@ -297,7 +284,7 @@ mod tests {
             reordered in 0_u32..5,
         ) {
             let (mut ledger, now) = ledger(reordered, 30);
-            let mut fates = vec![0; 30];
+            let mut fates = [0; 30];
             for pts in packets {
                 match ledger.comes_out(Pts(pts), now) {
                     Ok(lost) => {

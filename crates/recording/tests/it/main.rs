@@ -5,6 +5,7 @@ mod bitstream;
 mod chunks;
 mod chunks_after_power_loss;
 mod chunks_on_bad_disks;
+mod damage;
 mod encoder;
 mod encoder_bench;
 mod encoder_faults;
