@@ -149,11 +149,13 @@ impl Tracker {
 
     /// Keeps the highest of each value; true when one has risen.
     fn advance(&mut self, block: &Block) -> bool {
+        // 9.0 says 0 first of outputs that have no size.
+        let total_bytes = block.total_bytes.filter(|bytes| *bytes > 0);
         let newest = &mut self.newest;
         newest.speed = block.speed.or(newest.speed);
         [
             raise(&mut newest.frame, block.frame),
-            raise(&mut newest.total_bytes, block.total_bytes),
+            raise(&mut newest.total_bytes, total_bytes),
             raise(&mut newest.dup_frames, block.dup_frames),
             raise(&mut newest.drop_frames, block.drop_frames),
             raise(&mut self.out_time_us, block.out_time_us),

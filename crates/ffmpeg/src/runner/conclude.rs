@@ -130,10 +130,12 @@ impl Conclusion {
             let plays = match measure(path, muxer, &self.ffprobe) {
                 Measured::Plays(plays) => plays,
                 Measured::Nothing => return Err(Duration::ZERO),
+                Measured::Picture => continue,
                 // What ffmpeg said is less than what it wrote, by the encoder's delay.
-                Measured::Unknown => match tracker.position() {
-                    Some(position) => position,
-                    None => continue,
+                Measured::Unknown => match (tracker.position(), self.expected) {
+                    (Some(position), _) => position,
+                    (None, Some(_)) => return Err(Duration::ZERO),
+                    (None, None) => continue,
                 },
             };
             if !self.is_as_expected(plays) {

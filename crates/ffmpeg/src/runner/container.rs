@@ -5,23 +5,13 @@
 
 use std::path::Path;
 
-/// Extensions and the muxer that ffmpeg chooses for each.
+/// Extensions and the muxer that ffmpeg chooses for each. For others the output must say it.
 const MUXERS: &[(&str, &str)] = &[
-    ("3g2", "3g2"),
-    ("3gp", "3gp"),
     ("aac", "adts"),
-    ("ac3", "ac3"),
-    ("aif", "aiff"),
-    ("aiff", "aiff"),
-    ("asf", "asf"),
     ("avi", "avi"),
-    ("bmp", "image2"),
-    ("caf", "caf"),
     ("flac", "flac"),
     ("flv", "flv"),
     ("gif", "gif"),
-    ("h264", "h264"),
-    ("hevc", "hevc"),
     ("jpeg", "image2"),
     ("jpg", "image2"),
     ("m2ts", "mpegts"),
@@ -32,31 +22,19 @@ const MUXERS: &[(&str, &str)] = &[
     ("mov", "mov"),
     ("mp3", "mp3"),
     ("mp4", "mp4"),
-    ("mpeg", "mpeg"),
     ("mpg", "mpeg"),
-    ("mts", "mpegts"),
-    ("mxf", "mxf"),
     ("nut", "nut"),
-    ("oga", "oga"),
     ("ogg", "ogg"),
-    ("ogv", "ogv"),
     ("opus", "opus"),
     ("png", "image2"),
-    ("srt", "srt"),
-    ("tif", "image2"),
-    ("tiff", "image2"),
     ("ts", "mpegts"),
-    ("vob", "vob"),
-    ("vtt", "webvtt"),
     ("wav", "wav"),
     ("webm", "webm"),
     ("webp", "webp"),
-    ("wmv", "asf"),
-    ("y4m", "yuv4mpegpipe"),
 ];
 
 /// Muxers of ISO base media files, whose index we read ourselves.
-const ISO_MEDIA: [&str; 8] = ["mp4", "mov", "ipod", "3gp", "3g2", "psp", "f4v", "ismv"];
+const ISO_MEDIA: [&str; 3] = ["mp4", "mov", "ipod"];
 
 /// Muxers of single pictures, which play no time.
 const PICTURES: [&str; 3] = ["image2", "webp", "gif"];

@@ -25,8 +25,12 @@ use crate::tracker::{Phase, Tracker};
 /// What `faststart` announces itself with.
 const SECOND_PASS: &[u8] = b"Starting second pass";
 
-/// How long a stalled or late job may take to finish the part that is to be kept.
-const FINALIZE_GRACE: Duration = Duration::from_secs(5);
+/// How long a late job may take to finish the part that is to be kept; much lookahead takes
+/// seconds.
+const LATE_GRACE: Duration = Duration::from_secs(5);
+
+/// The same for a stalled job. Its input blocks, so that the first signal seldom helps.
+const STALLED_GRACE: Duration = Duration::from_secs(1);
 
 /// What bounds a job.
 #[derive(Debug, Clone, Copy)]
@@ -195,9 +199,9 @@ impl Driver {
         let grace = match told {
             Told::Cancelled(Cancel::Discard) => None,
             Told::Cancelled(Cancel::Finalize { grace }) => Some(grace),
-            Told::Stalled | Told::Late => {
-                (self.bounds.partial == Partial::Keep).then_some(FINALIZE_GRACE)
-            }
+            _ if self.bounds.partial == Partial::Discard => None,
+            Told::Stalled => Some(STALLED_GRACE),
+            Told::Late => Some(LATE_GRACE),
         };
         self.told = Some(told);
         self.shutdown = Some(match grace {

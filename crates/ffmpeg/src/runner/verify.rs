@@ -16,6 +16,8 @@ pub(super) enum Measured {
     Plays(Duration),
     /// Nothing: it is damaged, or no media came.
     Nothing,
+    /// No time at all, as a picture does.
+    Picture,
     /// Nobody can tell: there is no ffprobe, or the container does not say.
     Unknown,
 }
@@ -23,7 +25,7 @@ pub(super) enum Measured {
 /// Measures a file of the container `muxer`; ffprobe is asked where we cannot read it ourselves.
 pub(super) fn measure(path: &Path, muxer: &str, ffprobe: &Ffprobe) -> Measured {
     if container::is_picture(muxer) {
-        return Measured::Unknown;
+        return Measured::Picture;
     }
     if container::is_iso_media(muxer) {
         return match Mp4::open(path) {

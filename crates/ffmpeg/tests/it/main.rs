@@ -2,14 +2,18 @@
 //! unexpectedly.
 #![expect(clippy::unwrap_used, reason = "a test fails by panicking")]
 
+mod cancel;
 mod classify;
 mod concat;
+mod job;
 mod log;
 mod media;
 mod mp4;
 mod probe;
 mod progress;
 mod server;
+#[cfg(feature = "tokio")]
+mod tokio_job;
 
 use std::env;
 use std::ffi::OsString;
@@ -18,9 +22,11 @@ use std::io::Read;
 use std::path::{Path, PathBuf};
 use std::process::ExitStatus;
 use std::thread;
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
-use longtake_ffmpeg::{Ending, Ffmpeg, FfmpegCommand, Input, Kind, LogTail, classify};
+use longtake_ffmpeg::{
+    Ending, Ffmpeg, FfmpegCommand, Input, Kind, LogTail, Outcome, RunError, classify,
+};
 use longtake_process::{Child, LineSplitter};
 
 pub(crate) use self::server::Server;
@@ -149,9 +155,26 @@ pub(crate) fn raw(ffmpeg: &Ffmpeg, args: &[&str]) -> longtake_process::Command {
 /// Waits until `fact` holds.
 #[track_caller]
 pub(crate) fn wait_until(what: &str, mut fact: impl FnMut() -> bool) {
-    let start = std::time::Instant::now();
+    let start = Instant::now();
     while !fact() {
         assert!(start.elapsed() < LONG, "waited in vain: {what}");
         thread::sleep(Duration::from_millis(5));
     }
+}
+
+/// Class and cause of a job that ffmpeg failed at.
+#[track_caller]
+pub(crate) fn ending(ended: Result<Outcome, RunError>) -> (Kind, String) {
+    let error = ended.unwrap_err();
+    let failure = error.failure().unwrap_or_else(|| panic!("{error:?}"));
+    (failure.kind, failure.to_string())
+}
+
+/// The names in a folder, sorted.
+pub(crate) fn names_in(folder: &Path) -> Vec<String> {
+    let name =
+        |entry: std::io::Result<fs::DirEntry>| entry.unwrap().file_name().into_string().unwrap();
+    let mut names: Vec<_> = fs::read_dir(folder).unwrap().map(name).collect();
+    names.sort();
+    names
 }

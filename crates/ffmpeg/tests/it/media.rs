@@ -19,7 +19,7 @@ pub(crate) const SEGMENT: usize = 150;
 const BITS: usize = 14;
 
 /// Raise it when the recipe changes.
-const RECIPE: &str = "ffmpeg-media-1";
+const RECIPE: &str = "ffmpeg-media-2";
 
 /// Names that are hard to write into a list, and the segment that each is a copy of.
 pub(crate) const HOSTILE: [(&[u8], usize); 6] = [
@@ -158,11 +158,19 @@ fn make(folder: &Path) {
     write(b"zero.mp4", b"");
     write(b"nomoov.mp4", &seg2[..seg2.len() / 2]);
     write(b"fragcut.mp4", &frag[..frag.len() / 2]);
-    let mut rot = seg2;
+    let mut rot = seg2.clone();
     let damaged = (rot.len() / 5)..(rot.len() * 3 / 5);
     for at in damaged.step_by(5000) {
         scramble(&mut rot[at..at + 64], at);
     }
+    // The length of the NAL unit at a third makes no sense: no copy gets beyond it.
+    let media = memchr::memmem::find(&seg2, b"mdat").unwrap() + 4;
+    let mut nal = media;
+    while nal < seg2.len() / 3 {
+        let length: [u8; 4] = seg2[nal..nal + 4].try_into().unwrap();
+        nal += 4 + usize::try_from(u32::from_be_bytes(length)).unwrap();
+    }
+    rot[nal..nal + 4].copy_from_slice(&[0x4f, 0, 0, 0]);
     write(b"bitrot.mp4", &rot);
     let mut junk = vec![0; 50_000];
     scramble(&mut junk, 1);
