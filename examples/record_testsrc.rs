@@ -20,7 +20,9 @@ fn main() -> Result<(), Box<dyn Error>> {
         Box::new(Camera::new(
             StreamSpec::video("front"),
             "testsrc:320x240@25".parse()?,
-            Delivery::Decoded { pixel_format: "yuv420p".into() },
+            Delivery::Decoded {
+                pixel_format: "yuv420p".into(),
+            },
             ffmpeg,
         )),
         Box::new(FakeImu::new(StreamSpec::data("imu"), 100.0)),
@@ -28,14 +30,19 @@ fn main() -> Result<(), Box<dyn Error>> {
 
     // Devices deliver from here on, recorded or not.
     let capture = Capture::open(devices, DEFAULT_READY_TIMEOUT)?;
-    let options = SessionOptions::default()
-        .chunks(ChunkOptions::default().length(Duration::from_secs(1)));
+    let options =
+        SessionOptions::default().chunks(ChunkOptions::default().length(Duration::from_secs(1)));
     let (session, events) = Session::start(&capture, output.path(), options)?;
     println!("recording into {}", session.folder().display());
 
     while session.elapsed() < Duration::from_secs(3) {
         if let NextEvent::Event(event) = events.next(Duration::from_millis(100))
-            && let What::ChunkFinished { file, bytes, packets, .. } = &event.what
+            && let What::ChunkFinished {
+                file,
+                bytes,
+                packets,
+                ..
+            } = &event.what
         {
             println!("{file} is safe on the disk: {bytes} bytes, {packets:?}");
         }
@@ -43,7 +50,10 @@ fn main() -> Result<(), Box<dyn Error>> {
 
     let summary = session.stop();
     for (stream, counts) in &summary.counts {
-        println!("{stream}: {} of {} are in chunks", counts.written, counts.received);
+        println!(
+            "{stream}: {} of {} are in chunks",
+            counts.written, counts.received
+        );
     }
     Ok(())
 }
