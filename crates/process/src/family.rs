@@ -2,12 +2,24 @@
 
 use std::fs;
 use std::io::{self, Read};
+use std::mem;
+use std::os::fd::AsFd;
+use std::thread;
+use std::time::Duration;
 
+use rustix::io::Errno;
 use rustix::process::{Pid, PidfdFlags, pidfd_open, pidfd_send_signal};
 
 use crate::marker::Marker;
 use crate::signal::Signal;
 use crate::stat::Stat;
+use crate::sys;
+
+/// How soon to look again for the environment of a process that executes another program.
+pub(crate) const EXEC_TIME: Duration = Duration::from_millis(1);
+
+/// How often to look for it, as there are processes without any.
+const EXEC_LOOKS: u32 = 20;
 
 /// How the processes of one child are told from all others.
 #[derive(Debug)]
@@ -24,8 +36,32 @@ pub(crate) struct Kin {
 pub(crate) struct Family {
     /// In the group, the leader included.
     pub(crate) group: Vec<Pid>,
-    /// Descendants that left it.
-    pub(crate) strays: Vec<Pid>,
+    pub(crate) strays: Vec<Stray>,
+    /// Who may belong to it, but shows no environment right now.
+    unclear: Vec<Pid>,
+}
+
+/// A descendant that left the group.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Stray {
+    process: Pid,
+    group: i32,
+}
+
+/// Whether a process has our word in its environment.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Marked {
+    Yes,
+    No,
+    /// It shows no environment.
+    Unclear,
+}
+
+/// Whom a signal to a stray has reached.
+enum Reached {
+    Nobody,
+    Process,
+    Group,
 }
 
 impl Kin {
@@ -41,41 +77,111 @@ impl Kin {
     }
 
     /// Looks through `/proc`. The zombies among the family are left out: they hold nothing but a number.
+    ///
+    /// Before it says that nobody is left, it looks again at processes without an environment: one that is
+    /// in the middle of an exec will have it soon, and one that is exiting will be gone.
     pub(crate) fn living(&self) -> io::Result<Family> {
         let mut family = Family::default();
-        let mut environ = Vec::new();
-        for_each_process(|stat| {
-            let Some(pid) = stat.process().filter(|_| !stat.is_dead()) else {
-                return;
-            };
-            if stat.group == self.group.as_raw_nonzero().get() {
-                family.group.push(pid);
-            } else if stat.started_ticks >= self.since_ticks && self.is_marked(pid, &mut environ) {
-                family.strays.push(pid);
+        let mut environ = Environ::default();
+        for_each_process(|stat| self.place(stat, &mut environ, &mut family))?;
+        let mut line = Vec::new();
+        for _ in 0..EXEC_LOOKS {
+            if !family.is_empty() || family.unclear.is_empty() {
+                break;
             }
-        })?;
+            thread::sleep(EXEC_TIME);
+            for process in mem::take(&mut family.unclear) {
+                if let Ok(stat) = Stat::read(&process.to_string(), &mut line) {
+                    self.place(&stat, &mut environ, &mut family);
+                }
+            }
+        }
         Ok(family)
     }
 
-    /// Signals a stray, and nobody else: if the number went to another process since it was seen,
-    /// either the marker is not there, or the pidfd names a process that is gone.
-    pub(crate) fn signal_stray(&self, stray: Pid, signal: Signal) {
-        let Ok(pidfd) = pidfd_open(stray, PidfdFlags::empty()) else {
+    /// Signals those strays that are not in `told` yet, and adds those whom it reached. The signal goes
+    /// to a stray's whole group if it leads one, to everybody once, and is followed by `SIGCONT`. False if
+    /// somebody was not reached: it is gone, or shows no marker right now.
+    ///
+    /// No stranger is reached: if the number went to another process since the stray was seen, either the
+    /// marker is not there, or the pidfd, which is older than that look, names a process that is gone.
+    pub(crate) fn signal_strays(
+        &self,
+        strays: &[Stray],
+        signal: Signal,
+        told: &mut Vec<Pid>,
+    ) -> bool {
+        let mut strays = strays.to_vec();
+        strays.sort_by_key(|stray| !stray.leads());
+        let mut groups = Vec::new();
+        let mut all = true;
+        for stray in strays {
+            if told.contains(&stray.process) {
+                continue;
+            }
+            if !groups.contains(&stray.group) {
+                match self.signal_stray(stray, signal) {
+                    Reached::Nobody => {
+                        all = false;
+                        continue;
+                    }
+                    Reached::Process => {}
+                    Reached::Group => groups.push(stray.group),
+                }
+            }
+            told.push(stray.process);
+        }
+        all
+    }
+
+    fn signal_stray(&self, stray: Stray, signal: Signal) -> Reached {
+        let Ok(pidfd) = pidfd_open(stray.process, PidfdFlags::empty()) else {
+            return Reached::Nobody;
+        };
+        if self.marked(stray.process, &mut Environ::default()) != Marked::Yes {
+            return Reached::Nobody;
+        }
+        // Members of its group may have no marker. Before Linux 6.9 the group cannot be reached by pidfd,
+        // and by number it might be a stranger's.
+        if stray.leads() && sys::signal_group_by_pidfd(pidfd.as_fd(), signal).is_ok() {
+            let continued = sys::signal_group_by_pidfd(pidfd.as_fd(), Signal::Cont);
+            tracing::debug!(%stray.process, %signal, ?continued, "group of a stray signalled");
+            return Reached::Group;
+        }
+        let told = pidfd_send_signal(&pidfd, signal.kernel());
+        let continued = pidfd_send_signal(&pidfd, Signal::Cont.kernel());
+        tracing::debug!(%stray.process, %signal, ?told, ?continued, "stray signalled");
+        Reached::Process
+    }
+
+    fn place(&self, stat: &Stat, environ: &mut Environ, family: &mut Family) {
+        let Some(process) = stat.process().filter(|_| !stat.is_dead()) else {
             return;
         };
-        if !self.is_marked(stray, &mut Vec::new()) {
-            return;
-        }
-        if let Err(error) = pidfd_send_signal(&pidfd, signal.kernel()) {
-            tracing::debug!(pid = stray.as_raw_nonzero(), %signal, %error, "stray not signalled");
+        if stat.group == self.group.as_raw_nonzero().get() {
+            family.group.push(process);
+        } else if stat.started_ticks >= self.since_ticks && !stat.is_of_the_kernel() {
+            match self.marked(process, environ) {
+                Marked::Yes => family.strays.push(Stray {
+                    process,
+                    group: stat.group,
+                }),
+                Marked::No => {}
+                Marked::Unclear => family.unclear.push(process),
+            }
         }
     }
 
-    fn is_marked(&self, pid: Pid, environ: &mut Vec<u8>) -> bool {
-        environ.clear();
-        let read = fs::File::open(format!("/proc/{pid}/environ"))
-            .and_then(|mut file| file.read_to_end(environ));
-        read.is_ok() && self.marker.is_in(environ)
+    fn marked(&self, process: Pid, environ: &mut Environ) -> Marked {
+        match environ.read(process) {
+            Ok([]) => Marked::Unclear,
+            Ok(environ) if self.marker.is_in(environ) => Marked::Yes,
+            Ok(_) => Marked::No,
+            // How newer kernels say that there is no memory where an environment could be.
+            Err(error) if Errno::from_io_error(&error) == Some(Errno::SRCH) => Marked::Unclear,
+            // It is gone, or not ours to look at.
+            Err(_) => Marked::No,
+        }
     }
 }
 
@@ -85,7 +191,43 @@ impl Family {
     }
 
     pub(crate) fn all(&self) -> impl Iterator<Item = Pid> {
-        self.group.iter().chain(&self.strays).copied()
+        let strays = self.strays.iter().map(|stray| stray.process);
+        self.group.iter().copied().chain(strays)
+    }
+}
+
+/// Room for the environment of one process after the other.
+///
+/// An exec in between two reads ends the file early, and hides what had not been read yet. The room is
+/// so large that one read is enough for all but extreme environments.
+struct Environ(Vec<u8>);
+
+impl Default for Environ {
+    fn default() -> Self {
+        Self(vec![0; 256 << 10])
+    }
+}
+
+impl Environ {
+    fn read(&mut self, process: Pid) -> io::Result<&[u8]> {
+        let mut file = fs::File::open(format!("/proc/{process}/environ"))?;
+        let mut length = 0;
+        loop {
+            let read = file.read(&mut self.0[length..])?;
+            length += read;
+            if read == 0 {
+                return Ok(&self.0[..length]);
+            }
+            if length == self.0.len() {
+                self.0.resize(2 * length, 0);
+            }
+        }
+    }
+}
+
+impl Stray {
+    fn leads(&self) -> bool {
+        self.process.as_raw_nonzero().get() == self.group
     }
 }
 

@@ -27,18 +27,22 @@ for group in $groups; do
 done
 
 # Descendants that left the groups, and children whose group we were not told of any more, each with the
-# group that it may lead. A killed one may have started another meanwhile, hence again until two looks in
-# a row find nobody. What cannot be killed ends the search some time.
+# group that it may lead. A killed one may have started another meanwhile, and one that executes another
+# program right now shows no environment: hence look again until nobody is found, and again after a while.
+# What cannot be killed ends the search some time.
 looks=0
-clean=0
-while [ "$clean" -lt 2 ] && [ "$looks" -lt 200 ]; do
-    looks=$((looks + 1))
-    clean=$((clean + 1))
-    for environ in $(grep -lsF -e "$1" /proc/[0-9]*/environ); do
-        clean=0
-        pid=${environ#/proc/}
-        pid=${pid%/environ}
-        kill -KILL "-$pid"
-        kill -KILL "$pid"
+for pause in 0 0.01 0.03 0.1 0.3; do
+    sleep "$pause"
+    found=1
+    while [ "$found" -eq 1 ] && [ "$looks" -lt 200 ]; do
+        looks=$((looks + 1))
+        found=0
+        for environ in $(grep -lsF -e "$1" /proc/[0-9]*/environ); do
+            found=1
+            pid=${environ#/proc/}
+            pid=${pid%/environ}
+            kill -KILL "-$pid"
+            kill -KILL "$pid"
+        done
     done
 done

@@ -13,6 +13,8 @@ pub(crate) struct Stat {
     /// Of the first thread, one letter: `Z` is dead and not reaped, `X` is dead.
     pub(crate) state: u8,
     pub(crate) group: i32,
+    /// The kernel's `PF_` bits.
+    pub(crate) flags: u32,
     /// CPU time in clock ticks, of this process and its threads.
     pub(crate) user_ticks: u64,
     pub(crate) system_ticks: u64,
@@ -51,7 +53,8 @@ impl Stat {
         // nth counts on from where the last call stopped; the comments give the manual's numbers.
         let state = *fields.next()?.first()?; // 3
         let group = number(fields.nth(1)?)?; // 5
-        let user_ticks = number(fields.nth(8)?)?; // 14
+        let flags = number(fields.nth(3)?)?; // 9
+        let user_ticks = number(fields.nth(4)?)?; // 14
         let system_ticks = number(fields.next()?)?; // 15
         let reaped_user_ticks = unsigned(fields.next()?)?; // 16
         let reaped_system_ticks = unsigned(fields.next()?)?; // 17
@@ -68,6 +71,7 @@ impl Stat {
             reaped_system_ticks,
             threads,
             started_ticks,
+            flags,
             resident_pages,
         })
     }
@@ -75,6 +79,12 @@ impl Stat {
     /// Whether the process is dead, with all its threads: the first one may be a zombie alone.
     pub(crate) fn is_dead(&self) -> bool {
         matches!(self.state, b'Z' | b'X' | b'x') && self.threads <= 1
+    }
+
+    /// Threads of the kernel stand among the processes, and have no memory.
+    pub(crate) fn is_of_the_kernel(&self) -> bool {
+        const PF_KTHREAD: u32 = 0x0020_0000;
+        self.flags & PF_KTHREAD != 0
     }
 
     pub(crate) fn process(&self) -> Option<Pid> {
@@ -112,6 +122,7 @@ mod tests {
             reaped_system_ticks: 80,
             threads: 4,
             started_ticks: 123_456,
+            flags: 0x40_0000,
             resident_pages: 5120,
         }
     }

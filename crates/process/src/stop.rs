@@ -8,7 +8,7 @@ use rustix::event::{PollFd, PollFlags};
 use rustix::process::{Pid, PidfdFlags, pidfd_open};
 
 use crate::child::set_nonblocking;
-use crate::family::{Family, Kin};
+use crate::family::{EXEC_TIME, Family, Kin};
 use crate::ladder::{Act, StopLadder};
 use crate::leader::{Leader, Lost};
 use crate::poll::poll_until;
@@ -142,9 +142,8 @@ impl Descent<'_> {
         }
         let doomed = self.left()?;
         self.signal_group(Signal::Kill);
-        for &stray in &doomed.strays {
-            self.kin.signal_stray(stray, Signal::Kill);
-        }
+        self.kin
+            .signal_strays(&doomed.strays, Signal::Kill, &mut Vec::new());
         let left = self.gone(after(ladder.kill_time()), Some(Signal::Kill))?;
         if left.is_empty() {
             Ok((StoppedBy::Kill, numbers(&doomed)))
@@ -176,16 +175,15 @@ impl Descent<'_> {
             if left.is_empty() || passed(until) {
                 return Ok(left);
             }
-            if let Some(signal) = signal.filter(|_| left.group.is_empty()) {
-                for &stray in left.strays.iter().filter(|&stray| !told.contains(stray)) {
-                    self.kin.signal_stray(stray, signal);
-                    self.kin.signal_stray(stray, Signal::Cont);
+            let all_told = match signal {
+                Some(signal) if left.group.is_empty() => {
+                    self.kin.signal_strays(&left.strays, signal, &mut told)
                 }
-                told.clone_from(&left.strays);
-            }
-            let again = after(LOOK_AGAIN);
+                _ => true,
+            };
+            let again = if all_told { LOOK_AGAIN } else { EXEC_TIME };
             let next = left.all().next().expect("the family is not empty");
-            self.wait(next, again.into_iter().chain(until).min());
+            self.wait(next, after(again).into_iter().chain(until).min());
         }
     }
 

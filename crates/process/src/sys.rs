@@ -1,4 +1,5 @@
-//! The two kernel calls that have no safe form elsewhere: `posix_spawn` and `ioprio_set`.
+//! The kernel calls that have no safe form elsewhere: `posix_spawn`, `ioprio_set`, and
+//! `pidfd_send_signal` to a group.
 //!
 //! `posix_spawn` is `clone(CLONE_VM | CLONE_VFORK)` in glibc and musl: the child runs on our memory
 //! until it execs, so that the price does not grow with our size as that of `fork` does. Everything
@@ -6,10 +7,10 @@
 
 #![expect(
     unsafe_code,
-    reason = "posix_spawn takes C arrays and fills C structs, and ioprio_set has no wrapper"
+    reason = "posix_spawn takes C arrays and fills C structs; the others have no wrapper"
 )]
 
-use std::ffi::{CStr, CString, c_char, c_int, c_short};
+use std::ffi::{CStr, CString, c_char, c_int, c_long, c_short, c_uint};
 use std::io;
 use std::mem::MaybeUninit;
 use std::os::fd::{AsRawFd, BorrowedFd, RawFd};
@@ -84,11 +85,24 @@ pub(crate) fn set_group_io_priority(group: Pid, priority: c_int) -> io::Result<(
             priority,
         )
     };
-    if result == -1 {
-        Err(io::Error::last_os_error())
-    } else {
-        Ok(())
-    }
+    done(result)
+}
+
+/// Signals the group that the process of a pidfd leads, or led: the pidfd keeps the group's number from
+/// meaning another. Since Linux 6.9; `EINVAL` before.
+pub(crate) fn signal_group_by_pidfd(pidfd: BorrowedFd<'_>, signal: Signal) -> io::Result<()> {
+    const PIDFD_SIGNAL_PROCESS_GROUP: c_uint = 1 << 2;
+    // SAFETY: the call takes integers and, as the null says, no siginfo_t.
+    let result = unsafe {
+        libc::syscall(
+            libc::SYS_pidfd_send_signal,
+            pidfd.as_raw_fd(),
+            signal.as_raw(),
+            ptr::null::<libc::siginfo_t>(),
+            PIDFD_SIGNAL_PROCESS_GROUP,
+        )
+    };
+    done(result)
 }
 
 struct Attributes(libc::posix_spawnattr_t);
@@ -206,6 +220,15 @@ fn pointers(strings: &[CString]) -> Vec<*mut c_char> {
         .map(|string| string.as_ptr().cast_mut())
         .chain(ends)
         .collect()
+}
+
+/// A system call returns -1 and sets `errno`.
+fn done(result: c_long) -> io::Result<()> {
+    if result == -1 {
+        Err(io::Error::last_os_error())
+    } else {
+        Ok(())
+    }
 }
 
 /// The `posix_spawn` family returns the error number instead of setting `errno`.

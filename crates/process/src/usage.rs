@@ -154,6 +154,7 @@ mod tests {
             reaped_system_ticks,
             threads: 1,
             started_ticks: 0,
+            flags: 0,
             resident_pages,
         }
     }

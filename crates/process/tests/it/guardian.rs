@@ -115,7 +115,7 @@ fn the_parent_dies() {
 /// Killed while it starts children as fast as it can: none of them escapes.
 #[test]
 fn the_parent_dies_in_the_middle_of_a_start() {
-    for after_us in (0..20).map(|step| step * 150) {
+    for after_us in (0..12).map(|step| step * 250) {
         let mut embedder = Embedder::start();
         let pids = embedder.family();
         embedder
@@ -124,9 +124,11 @@ fn the_parent_dies_in_the_middle_of_a_start() {
             .unwrap();
         std::thread::sleep(Duration::from_micros(after_us));
         let marker = embedder.marker();
+        let guardian = embedder.guardian().unwrap();
         embedder.child.signal(Signal::Kill).unwrap();
         embedder.child.wait().unwrap();
         all_gone(&pids);
+        eventually("the guardian has done its work", || !lives(guardian));
         eventually("nobody carries its marker", || carriers(&marker).is_empty());
     }
 }

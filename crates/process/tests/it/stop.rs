@@ -1,12 +1,14 @@
 //! Every kind of child that does not want to go.
 
+use std::fs;
 use std::io::Read;
+use std::os::unix::fs::PermissionsExt;
 use std::os::unix::process::ExitStatusExt;
 use std::time::{Duration, Instant};
 
 use longtake_process::{Input, Output, Signal, StopLadder, StoppedBy};
 
-use crate::{LONG, eventually, lives, read_line, sh, start, state};
+use crate::{LONG, eventually, group, lives, read_line, sh, start, state};
 
 const SHORT: Duration = Duration::from_millis(100);
 
@@ -130,6 +132,34 @@ fn grandchild_in_its_own_session_ignores_sigterm() {
     assert_eq!(stopped.by, StoppedBy::Kill, "{stopped:?}");
     assert!(stopped.killed.contains(&grandchild), "{stopped:?}");
     assert!(!lives(grandchild));
+}
+
+/// A process in the middle of an exec shows no environment, and this one is nearly always in one.
+#[test]
+fn grandchild_in_its_own_session_runs_one_program_after_the_other() {
+    let dir = tempfile::tempdir().unwrap();
+    let path = dir.path().join("restless");
+    fs::write(&path, "#!/bin/sh\nexec $0\n").unwrap();
+    fs::set_permissions(&path, PermissionsExt::from_mode(0o755)).unwrap();
+    let script = format!("setsid {} & echo ready $!; wait", path.display());
+    for _ in 0..10 {
+        let (mut child, _stdout, grandchild) = start(&script);
+        let grandchild = grandchild.parse().unwrap();
+        eventually("it has left the group", || {
+            Some(grandchild) == group(grandchild)
+        });
+        child.kill().unwrap();
+        assert!(!lives(grandchild));
+    }
+}
+
+/// The stray's group dies with it, also who has no environment to be known by.
+#[test]
+fn grandchild_in_its_own_session_has_a_child_without_environment() {
+    let script = "setsid sh -c 'env -i sleep 1000 & echo ready $!; wait' & wait";
+    let (mut child, _stdout, nobody) = start(script);
+    child.kill().unwrap();
+    eventually("it is gone", || !lives(nobody.parse().unwrap()));
 }
 
 /// Two children, each with a stray: stopping one leaves the other's alone.
