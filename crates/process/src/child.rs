@@ -227,7 +227,7 @@ impl Child {
     ///
     /// [`StopError::StillAlive`] when even `SIGKILL` has not ended all of them in time (a process in
     /// uninterruptible sleep, or of a user whom we may not signal): nothing is reaped then, and `stop`
-    /// may be called again.
+    /// may be called again. Our ends of the pipes that nobody took are closed in any case.
     pub fn stop(&mut self, ladder: &StopLadder) -> Result<Stopped, StopError> {
         let (stdin, outputs) = (self.stdin.take(), [self.stdout.take(), self.stderr.take()]);
         stop::stop(&self.leader, &self.kin, stdin, outputs, ladder)

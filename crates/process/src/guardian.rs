@@ -9,8 +9,8 @@
 //! and exec, and grandchildren do not inherit it.
 //!
 //! There is no moment at which a child escapes. One that we are just starting when we die holds a copy
-//! of our end of the pipe until its exec closes it; so the end of file comes after the exec, and from
-//! then on its marker can be seen.
+//! of our end of the pipe until its exec closes it; so the guardian begins when the exec is nearly done,
+//! and looks long enough to see the marker.
 
 use std::collections::BTreeSet;
 use std::ffi::{CStr, CString};
@@ -61,8 +61,8 @@ struct Watch {
 /// Sees to it that there is a guardian; the first call starts one.
 pub(crate) fn ensure() -> io::Result<()> {
     let mut watch = WATCH.lock();
-    if watch.guardian.is_none() {
-        watch.guardian = Some(Guardian::start(SHELL, &watch.groups)?);
+    if !watch.is_guarded() {
+        watch.replace()?;
     }
     if !watch.kept {
         thread::Builder::new()
@@ -108,7 +108,10 @@ fn keep() -> ! {
         if started.elapsed() < PROBATION {
             thread::sleep(PROBATION);
         }
-        WATCH.lock().replace_dead();
+        let mut watch = WATCH.lock();
+        if !watch.is_guarded() {
+            watch.try_replace();
+        }
     }
 }
 
@@ -118,30 +121,31 @@ impl Watch {
         let guardian = self.guardian.as_mut();
         if let Some(Err(error)) = guardian.map(|guardian| guardian.pipe.write_all(line.as_bytes()))
         {
-            tracing::warn!(%error, "guardian does not listen, replaced");
-            self.replace();
+            tracing::warn!(%error, "guardian does not listen");
+            self.try_replace();
         }
     }
 
-    fn replace_dead(&mut self) {
-        match &self.guardian {
-            Some(guardian) if !has_exited(&guardian.pidfd) => {}
-            Some(_) => {
-                tracing::warn!("guardian died, replaced");
-                self.replace();
-            }
-            None => self.replace(),
-        }
+    fn is_guarded(&self) -> bool {
+        self.guardian
+            .as_ref()
+            .is_some_and(|guardian| !has_exited(&guardian.pidfd))
     }
 
-    fn replace(&mut self) {
-        if let Some(guardian) = self.guardian.take() {
-            guardian.dismiss();
-        }
-        match Guardian::start(SHELL, &self.groups) {
-            Ok(guardian) => self.guardian = Some(guardian),
+    fn try_replace(&mut self) {
+        match self.replace() {
+            Ok(()) => tracing::warn!("guardian replaced"),
             Err(error) => tracing::error!(%error, "no guardian: children would outlive us"),
         }
+    }
+
+    /// Starts another guardian, and dismisses the old one only then.
+    fn replace(&mut self) -> io::Result<()> {
+        let next = Guardian::start(SHELL, &self.groups)?;
+        if let Some(old) = self.guardian.replace(next) {
+            old.dismiss();
+        }
+        Ok(())
     }
 }
 
