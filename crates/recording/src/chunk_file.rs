@@ -11,6 +11,7 @@ use longtake_matroska::{Damage, OpenError, ReadError, Reader, StoredCluster};
 
 use crate::{
     chunk::{CHUNK_TAG, ChunkHeader, ChunkHeaderError},
+    manifest::MANIFEST_FILE,
     recording_id::RecordingId,
 };
 
@@ -110,7 +111,8 @@ impl ChunkFile {
             let Ok(name) = name.into_string() else {
                 continue;
             };
-            if name.starts_with('.') || name.ends_with(TORN_SUFFIX) {
+            let is_other = name.starts_with('.') || name.ends_with(TORN_SUFFIX);
+            if is_other || name == MANIFEST_FILE {
                 continue;
             }
             let file = Self::new(folder, name);

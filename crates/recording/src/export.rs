@@ -241,13 +241,9 @@ pub fn export_on(
     let no_recording = || ExportError::NoRecording {
         path: folder.to_owned(),
     };
-    // Whether it is true is of no importance here, only to which recording the folder belongs.
+    // It only helps to tell chunks from other files, so it need not be true, nor be there.
     let manifest = Manifest::read(storage, folder).ok();
-    let survey = Survey::read(
-        storage,
-        folder,
-        manifest.map(|manifest| manifest.recording_id),
-    )?;
+    let survey = Survey::read(storage, folder, manifest.as_ref())?;
     let header = survey.header.as_ref().ok_or_else(no_recording)?;
     let range = resolve(&survey.wall_clock(), options).ok_or_else(no_recording)?;
     if let (Some(from), Some(to)) = (range.from, range.to)

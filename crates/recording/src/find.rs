@@ -5,13 +5,15 @@ use std::{
     path::{Path, PathBuf},
 };
 
-use crate::{manifest::MANIFEST_FILE, recording_id::RecordingId};
+use longtake_durable::RealStorage;
+
+use crate::{manifest::MANIFEST_FILE, recording_id::RecordingId, survey::Survey};
 
 /// The recordings at `path`: `path` itself if it is a recording's folder, and else the recordings in
 /// it, by name.
 ///
-/// A recording's folder has a recording's name, or a manifest in it. Whether there is anything else
-/// in it is not looked at, and it is not searched deeper than that.
+/// A recording's folder has a recording's name, or a manifest in it; `path` itself may also hold
+/// chunks and neither of the two. It is not searched deeper than that.
 ///
 /// # Errors
 ///
@@ -26,13 +28,16 @@ pub fn find_recordings(path: &Path) -> io::Result<Vec<PathBuf>> {
         return Ok(vec![path]);
     }
     let mut recordings = Vec::new();
-    for entry in fs::read_dir(path)? {
+    for entry in fs::read_dir(&path)? {
         let path = entry?.path();
         if path.is_dir() && is_recording(&path) {
             recordings.push(path);
         }
     }
     recordings.sort();
+    if recordings.is_empty() && holds_chunks(&path) {
+        recordings.push(path);
+    }
     Ok(recordings)
 }
 
@@ -40,6 +45,14 @@ fn is_recording(folder: &Path) -> bool {
     let name = folder.file_name().and_then(|name| name.to_str());
     name.is_some_and(|name| name.parse::<RecordingId>().is_ok())
         || folder.join(MANIFEST_FILE).is_file()
+}
+
+/// Whether there are chunks in the folder, also such that cannot be read by this program.
+fn holds_chunks(folder: &Path) -> bool {
+    match Survey::read(&RealStorage, folder, None) {
+        Ok(survey) => survey.header.is_some(),
+        Err(_) => true,
+    }
 }
 
 #[cfg(test)]

@@ -181,7 +181,7 @@ fn inspect_folder(storage: &dyn Storage, folder: &Path) -> Result<Inspection, In
         Err(error) => return Err(InspectError::Manifest(error)),
     };
     let id = manifest.as_ref().map(|manifest| manifest.recording_id);
-    let survey = Survey::read(storage, folder, id)?;
+    let survey = Survey::read(storage, folder, manifest.as_ref())?;
     if manifest.is_none() && survey.header.is_none() && survey.broken.is_empty() {
         let path = folder.to_owned();
         return Err(InspectError::NoRecording { path });

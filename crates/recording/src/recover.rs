@@ -22,7 +22,7 @@ use crate::{
     manifest::{MANIFEST_FILE, Manifest, ManifestStream, ReadManifestError, SetAside},
     pts::Pts,
     recording_id::RecordingId,
-    survey::Survey,
+    survey::{Survey, SurveyedChunk},
 };
 use rebuild::{Facts, rebuild};
 
@@ -165,7 +165,7 @@ pub fn recover(folder: &Path) -> Result<Recovered, RecoverError> {
 pub fn recover_on(storage: &dyn Storage, folder: &Path) -> Result<Recovered, RecoverError> {
     let old = read_manifest(storage, folder)?;
     let known_id = old.manifest().map(|manifest| manifest.recording_id);
-    let survey = Survey::read(storage, folder, known_id)?;
+    let survey = Survey::read(storage, folder, old.manifest())?;
     let Some(recording_id) = known_id
         .or(survey.header.as_ref().map(|header| header.recording_id))
         .or_else(|| id_of_folder(folder))
@@ -173,6 +173,8 @@ pub fn recover_on(storage: &dyn Storage, folder: &Path) -> Result<Recovered, Rec
         let path = folder.to_owned();
         return Err(RecoverError::NoRecording { path });
     };
+
+    refuse_doubles(folder, &survey)?;
 
     let wall_clock = survey.wall_clock();
     let mut content = Content::default();
@@ -276,6 +278,21 @@ fn read_manifest(storage: &dyn Storage, folder: &Path) -> Result<OldManifest, Re
         }
         Err(error) => Err(RecoverError::Manifest(error)),
     }
+}
+
+/// Refuses a chunk that is there finished and unfinished: nobody knows which of the two is right.
+fn refuse_doubles(folder: &Path, survey: &Survey) -> Result<(), RecoverError> {
+    for SurveyedChunk { file, .. } in &survey.doubles {
+        let finished = file.finished_name();
+        let mut chunks = survey.chunks.iter();
+        if file.is_open() && chunks.any(|chunk| chunk.file.name == finished) {
+            return Err(RecoverError::NameTaken {
+                path: file.path.clone(),
+                taken: folder.join(finished),
+            });
+        }
+    }
+    Ok(())
 }
 
 /// The name of the folder, if it is a recording's.

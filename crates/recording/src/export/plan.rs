@@ -178,15 +178,16 @@ impl Plan {
     /// those that it has in the chunks.
     fn number_tracks(&mut self, streams: usize) {
         let in_chunks = self.tracks.iter().map(|track| track.source.number);
-        let mut free = in_chunks.max().unwrap_or(0).max(streams as u64) + 1;
+        let mut taken = in_chunks.max().unwrap_or(0).max(streams as u64);
         let mut sets = BTreeMap::new();
         for planned in &mut self.tracks {
             let set = sets.entry(planned.stream).or_insert(0_u32);
             *set += 1;
             if *set > 1 {
                 planned.track.name = format!("{} ({set})", planned.source.name);
-                planned.track.number = free;
-                free += 1;
+                // Beyond what a file can have this is refused when its header is laid out.
+                taken = taken.saturating_add(1);
+                planned.track.number = taken;
             }
         }
         self.tracks.sort_by_key(|planned| planned.track.number);

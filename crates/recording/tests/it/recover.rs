@@ -8,7 +8,7 @@ use longtake_durable::{
 };
 use longtake_recording::{
     DropReason, GapReason, LockError, Manifest, Pts, RecordingLock, RecoverError, Recovered,
-    Repair, inspect, inspect_on, recover, recover_on,
+    Repair, find_recordings, inspect, inspect_on, recover, recover_on,
 };
 use serde_json::json;
 
@@ -86,6 +86,9 @@ fn after_a_crash_every_chunk_is_whole_and_a_second_run_does_nothing() {
     let folder = root.path().join("renamed by the user");
     fs::create_dir(&folder).unwrap();
     Recorded::usual().write_crashed(&folder);
+    let folder = folder.canonicalize().unwrap();
+    let found = find_recordings(&folder).unwrap();
+    assert_eq!(found, std::slice::from_ref(&folder));
 
     let recovered = recover(&folder).unwrap();
     assert!(recovered.changed);
@@ -564,6 +567,23 @@ fn a_chunk_that_is_there_twice_is_touched_by_nobody() {
     for name in ["00003.mkv", "00003.mkv.part"] {
         assert!(now[name] == hurt[name]);
     }
+}
+
+#[test]
+fn a_copy_of_a_chunk_counts_once() {
+    let recorded = Recorded::tiny();
+    let chunk = recorded.finished_chunk(1);
+    let disk = disk_with(&Files::from([
+        ("00001.mkv".to_owned(), chunk.clone()),
+        ("00001 (copy).mkv".to_owned(), chunk.clone()),
+    ]));
+    recover_on(&disk, folder()).unwrap();
+    assert_eq!(check_consistent(&disk, folder())["front"], 4);
+    let manifest = Manifest::read(&disk, folder()).unwrap();
+    assert_eq!(manifest.chunks.len(), 1);
+    assert_eq!(manifest.chunks[0].file, "00001.mkv");
+    assert!(files(&disk, folder())["00001 (copy).mkv"] == chunk);
+    check_nothing_more_to_do(&disk, folder());
 }
 
 #[test]
