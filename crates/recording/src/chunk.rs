@@ -11,6 +11,7 @@ mod file;
 mod naming;
 mod sync;
 mod tally;
+mod unused_tracks;
 
 pub use event::{ChunkEvent, ChunkSummary, CreateWriterError, WriteError};
 pub use facts::RecordingFacts;

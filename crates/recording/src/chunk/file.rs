@@ -10,8 +10,9 @@ use std::{
     time::{Duration, Instant, SystemTime},
 };
 
+use bytes::Bytes;
 use longtake_durable::{Storage, StoredFile};
-use longtake_matroska::{Block, Cluster, Muxer, SegmentInfo, Track, Trailer};
+use longtake_matroska::{Block, Cluster, Muxer, SegmentInfo, Track};
 use tracing::warn;
 
 use super::{
@@ -20,6 +21,7 @@ use super::{
     header::{CHUNK_TAG, ChunkHeader},
     naming::{Created, NameFault, Names},
     tally::{Tally, Totals},
+    unused_tracks::{HeaderPatch, hide_unused_tracks},
 };
 use crate::{
     clock::ClockPair,
@@ -63,6 +65,17 @@ pub(super) struct ClosedChunk {
     pub(super) part: PathBuf,
     pub(super) file: Arc<dyn StoredFile>,
     pub(super) summary: ChunkSummary,
+}
+
+/// What completes a chunk.
+#[derive(Debug)]
+pub(super) struct Ending {
+    /// Where its last cluster ends.
+    pub(super) offset: u64,
+    /// To be written there.
+    pub(super) append: Bytes,
+    /// To be written over its header when everything else is safe.
+    pub(super) patches: Vec<HeaderPatch>,
 }
 
 impl UnfinishedChunk {
@@ -199,9 +212,26 @@ impl UnfinishedChunk {
     }
 
     /// Ends a chunk that was flushed. Beside it comes what completes it.
-    pub(super) fn finish(self) -> (ClosedChunk, Trailer) {
+    pub(super) fn finish(self) -> (ClosedChunk, Ending) {
         let closed = self.closed();
-        (closed, self.muxer.finish())
+        let packets = &closed.summary.packets;
+        let is_used = |number| {
+            (0..)
+                .zip(packets)
+                .any(|(index, packets)| track_number(StreamIndex(index)) == number && *packets > 0)
+        };
+        let hidden = hide_unused_tracks(&self.muxer.header(), is_used);
+        let trailer = self.muxer.finish();
+        let completed = trailer.patches.into_iter().map(|patch| HeaderPatch {
+            offset: patch.offset,
+            bytes: patch.bytes,
+        });
+        let ending = Ending {
+            offset: trailer.offset,
+            append: trailer.bytes,
+            patches: completed.chain(hidden).collect(),
+        };
+        (closed, ending)
     }
 
     /// Ends a chunk that cannot be written to any more. What it held back is lost.

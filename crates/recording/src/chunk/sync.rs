@@ -11,12 +11,11 @@ use std::{
 
 use crossbeam_channel::{Receiver, Sender, TrySendError, bounded, unbounded};
 use longtake_durable::{Storage, StoredFile};
-use longtake_matroska::Trailer;
 use tracing::error;
 
 use super::{
     event::{ChunkSummary, WriteError},
-    file::{ClosedChunk, Unsynced, cut},
+    file::{ClosedChunk, Ending, Unsynced, cut},
 };
 
 /// How many jobs may wait. With more, the writing thread waits for the disk.
@@ -30,7 +29,7 @@ pub(super) enum Job {
     /// Make safe what is written of a chunk.
     Sync(Unsynced),
     /// Complete a chunk, make it safe, and give it its name.
-    Finish(ClosedChunk, Trailer),
+    Finish(ClosedChunk, Ending),
     /// Make safe what there is of a chunk that could not be written further.
     Keep(ClosedChunk, Arc<WriteError>),
 }
@@ -190,7 +189,7 @@ impl Worker {
                 waits.store(false, Ordering::Relaxed);
                 self.sync(&*file, &part).err().map(Report::SyncFailed)
             }
-            Job::Finish(chunk, trailer) => Some(self.finish(chunk, &trailer)),
+            Job::Finish(chunk, ending) => Some(self.finish(chunk, &ending)),
             Job::Keep(chunk, error) => {
                 // Its end is in doubt anyway: a sync that fails as well says nothing new.
                 drop(self.sync(&*chunk.file, &chunk.part));
@@ -203,11 +202,11 @@ impl Worker {
         }
     }
 
-    fn finish(&self, chunk: ClosedChunk, trailer: &Trailer) -> Report {
+    fn finish(&self, chunk: ClosedChunk, ending: &Ending) -> Report {
         let mut summary = chunk.summary.clone();
-        match self.complete(&chunk, trailer) {
+        match self.complete(&chunk, ending) {
             Ok(()) => {
-                summary.bytes = trailer.offset + trailer.bytes.len() as u64;
+                summary.bytes = ending.offset + ending.append.len() as u64;
                 Report::Finished(summary)
             }
             Err(error) => Report::Unfinished(summary, Arc::new(error)),
@@ -216,21 +215,21 @@ impl Worker {
 
     /// Completes a file in the order in which a crash at any point leaves one that can be read: the
     /// header is patched only after everything that it then speaks of is safe.
-    fn complete(&self, chunk: &ClosedChunk, trailer: &Trailer) -> Result<(), WriteError> {
+    fn complete(&self, chunk: &ClosedChunk, ending: &Ending) -> Result<(), WriteError> {
         let ClosedChunk {
             part,
             file,
             summary,
         } = chunk;
-        let failed = |source| WriteError::write(part.clone(), trailer.offset, source);
-        let appended = file.write_all_at(trailer.offset, &mut [IoSlice::new(&trailer.bytes)]);
+        let failed = |source| WriteError::write(part.clone(), ending.offset, source);
+        let appended = file.write_all_at(ending.offset, &mut [IoSlice::new(&ending.append)]);
         if let Err(error) = appended {
-            cut(&**file, part, trailer.offset);
+            cut(&**file, part, ending.offset);
             self.sync(&**file, part)?;
             return Err(failed(error.source));
         }
         self.sync(&**file, part)?;
-        for patch in &trailer.patches {
+        for patch in &ending.patches {
             file.write_all_at(patch.offset, &mut [IoSlice::new(&patch.bytes)])
                 .map_err(|error| failed(error.source))?;
         }

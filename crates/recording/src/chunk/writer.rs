@@ -300,8 +300,8 @@ impl ChunkWriter {
         if let Some(place) = place {
             match self.open[place].flush(&mut self.totals) {
                 Ok(()) => {
-                    let (closed, trailer) = self.open.remove(place).finish();
-                    self.work.submit(Job::Finish(closed, trailer));
+                    let (closed, ending) = self.open.remove(place).finish();
+                    self.work.submit(Job::Finish(closed, ending));
                 }
                 Err(error) => self.give_up(place, error),
             }

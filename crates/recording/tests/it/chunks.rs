@@ -431,6 +431,29 @@ fn each_chunk_says_what_it_belongs_to() {
 }
 
 #[test]
+fn a_stop_before_every_stream_has_crossed_leaves_a_chunk_that_reads_in_silence() {
+    let folder = tempfile::tempdir().unwrap();
+    let streams = usual_streams();
+    let storage = Arc::new(RealStorage);
+    let mut recorder = Recorder::inline(storage, folder.path(), &streams, options());
+    let all = arrivals(&streams);
+    // The sensor is the first one in the third chunk, and here the only one.
+    let first = |it: &Arrival| it.packet.stream == StreamIndex(2) && it.packet.pts > Pts(4_000_000);
+    let stop = all.iter().position(first).unwrap() + 1;
+    recorder.run(&all[..stop]);
+    let (events, _) = recorder.finish(all[stop].at_us);
+    let chunks = finished(&events);
+    assert_eq!(chunks[2].packets, [0, 0, 1]);
+    for chunk in chunks {
+        let path = folder.path().join(&chunk.file);
+        check_silent(&path);
+        let held = hold(&RealStorage, &path);
+        assert!(held.is_complete);
+        assert_eq!(held.header.streams.len(), 3);
+    }
+}
+
+#[test]
 fn a_stream_without_a_packet_is_declared_in_every_chunk() {
     let (storage, folder) = disk();
     let mut streams = usual_streams();

@@ -15,6 +15,8 @@ use crate::{
 
 const FOLDER: &str = "/";
 
+const STREAMS: usize = 4;
+
 /// Chunks of 0.4 s, synced each 0.1 s, so that a short recording has all that a long one has.
 const SYNC_INTERVAL_US: u64 = 100_000;
 const FLUSH_AFTER_US: u64 = 20_000;
@@ -27,24 +29,28 @@ fn options() -> ChunkOptions {
     ChunkOptions::default()
         .length(Duration::from_millis(400))
         .opening_wait(Duration::from_millis(50))
+        .grace(Duration::from_millis(100))
         .sync_every(Duration::from_micros(SYNC_INTERVAL_US))
         .flush_after(Duration::from_micros(FLUSH_AFTER_US))
 }
 
-/// A camera with four pictures a picture group, another with eight, and a sensor.
+/// A camera with four pictures a picture group, another with eight, one that falls silent at once so
+/// that later chunks declare it in vain, and a sensor.
 fn streams() -> Vec<RecordedStream> {
     let mut streams = vec![
         video("front", Footage::h264_smaller().clone()),
         video("side", Footage::h264_smaller().clone()),
+        video("dead", Footage::h264_smaller().clone()),
         sensor("imu"),
     ];
-    for (stream, gop) in streams.iter_mut().zip([4, 8, 1]) {
+    streams[2].footage.packets.truncate(3);
+    for (stream, gop) in streams.iter_mut().zip([4, 8, 8, 1]) {
         stream.footage.packets.retain(|it| it.pts_us < 1_000_000);
         for (number, packet) in stream.footage.packets.iter_mut().enumerate() {
             packet.keyframe = number % gop == 0;
         }
     }
-    streams[2]
+    streams[3]
         .footage
         .packets
         .retain(|it| it.pts_us / 10_000 % 5 == 0);
@@ -112,7 +118,7 @@ impl Recording {
             if *point <= crash.point {
                 let path = Path::new(FOLDER).join(&chunk.file);
                 let held = try_hold(disk, &path).unwrap_or_else(|| panic!("{crash}"));
-                let packets: Vec<_> = (0..3)
+                let packets: Vec<_> = (0..STREAMS)
                     .map(|stream| held.packets.get(&stream).map_or(0, Vec::len) as u64)
                     .collect();
                 assert!(held.is_complete && packets == chunk.packets, "{crash}");
@@ -120,7 +126,7 @@ impl Recording {
         }
         let readable = self.check_files(crash);
         let now_us = crash.point.checked_sub(1).map_or(0, |it| self.times[it]);
-        for stream in 0..3 {
+        for stream in 0..STREAMS {
             let safe = self
                 .arrivals
                 .iter()
