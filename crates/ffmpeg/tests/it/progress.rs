@@ -28,7 +28,7 @@ fn told(command: FfmpegCommand, seconds: u64) -> Vec<Progress> {
 /// The blocks of a run without the runner.
 fn blocks(command: &FfmpegCommand) -> Vec<Block> {
     let (mut reader, writer) = std::io::pipe().unwrap();
-    let period = Some(Duration::from_millis(10));
+    let period = Some(Duration::from_micros(1));
     let child = command
         .to_command_with_progress(writer.into(), period)
         .unwrap()
