@@ -8,14 +8,14 @@ use super::{cutter::Rules, header::ChunkHeader, naming::NameChunk};
 #[derive(Clone)]
 pub struct ChunkOptions {
     pub(super) rules: Rules,
-    pub(super) sync: Sync,
+    pub(super) sync: Syncing,
     pub(super) flush_after: Duration,
     pub(super) name: Option<Arc<NameChunk>>,
 }
 
 /// When bytes are brought to the disk.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(super) enum Sync {
+pub(super) enum Syncing {
     Every(Duration),
     Never,
 }
@@ -40,7 +40,7 @@ impl Default for ChunkOptions {
                 max_overrun: Duration::from_secs(600),
                 max_open_chunks: 16,
             },
-            sync: Sync::Every(Duration::from_secs(1)),
+            sync: Syncing::Every(Duration::from_secs(1)),
             flush_after: Duration::from_millis(50),
             name: None,
         }
@@ -104,7 +104,7 @@ impl ChunkOptions {
     /// loses at most that much and what comes while a sync runs. Default: 1 s; one day at most.
     #[must_use]
     pub fn sync_every(mut self, interval: Duration) -> Self {
-        self.sync = Sync::Every(interval.min(MAX_WAIT));
+        self.sync = Syncing::Every(interval.min(MAX_WAIT));
         self
     }
 
@@ -113,7 +113,7 @@ impl ChunkOptions {
     /// A recorder that is killed loses no more than with syncs; a power cut may lose anything.
     #[must_use]
     pub fn never_sync(mut self) -> Self {
-        self.sync = Sync::Never;
+        self.sync = Syncing::Never;
         self
     }
 
@@ -131,10 +131,7 @@ impl ChunkOptions {
     /// A name that repeats, or is no plain file name, is refused: the chunk then has the default
     /// name, and a [`NameRefused`](crate::ChunkEvent::NameRefused) says so.
     #[must_use]
-    pub fn name(
-        mut self,
-        name: impl Fn(&ChunkHeader) -> String + Send + std::marker::Sync + 'static,
-    ) -> Self {
+    pub fn name(mut self, name: impl Fn(&ChunkHeader) -> String + Send + Sync + 'static) -> Self {
         self.name = Some(Arc::new(name));
         self
     }

@@ -129,7 +129,7 @@ fn bits_with_effect(effects: [u32; 32], wanted: u32) -> u32 {
     reduce(&rows, wanted, 0).1
 }
 
-/// The elements that lie in `range`, up to one that is not whole.
+/// The elements that lie in `range`, up to one that is not whole; a Segment goes to its end.
 fn elements(bytes: &[u8], range: Range<usize>) -> impl Iterator<Item = Element> {
     let mut next = range.start;
     std::iter::from_fn(move || {
@@ -153,7 +153,8 @@ fn element(bytes: &[u8], start: usize, end: usize) -> Option<Element> {
     let id = u32::try_from(number(bytes[..end].get(start..size_at)?)).ok()?;
     let value_bits = 7 * size_len;
     let size = number(bytes[..end].get(size_at..data)?) & ((1 << value_bits) - 1);
-    let data_end = if size == (1 << value_bits) - 1 {
+    // A Segment reaches beyond the header, also where it says how far.
+    let data_end = if id == SEGMENT || size == (1 << value_bits) - 1 {
         end
     } else {
         data.checked_add(usize::try_from(size).ok()?)?
@@ -261,6 +262,14 @@ mod tests {
             }
             hide_unused_tracks(&header, |_| false);
         }
+    }
+
+    #[test]
+    fn a_chunk_may_be_completed_before() {
+        let (whole, header) = file("", 3, &[1]);
+        let patches = hide_unused_tracks(&whole[..header.len()], |number| number == 1);
+        assert_eq!(patches.len(), 2);
+        assert_eq!(patches, hide_unused_tracks(&header, |number| number == 1));
     }
 
     #[test]

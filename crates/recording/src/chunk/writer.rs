@@ -17,7 +17,7 @@ use super::{
     facts::RecordingFacts,
     file::UnfinishedChunk,
     naming::Names,
-    options::{ChunkOptions, Sync},
+    options::{ChunkOptions, Syncing},
     sync::{DiskWork, Job, Report},
     tally::{StreamTally, Totals},
 };
@@ -52,7 +52,7 @@ const FINISH_POLL: Duration = Duration::from_millis(20);
 /// once, and every packet from then on is counted as [`WriteFailed`](DropReason::WriteFailed); a new
 /// writer can be made when there is room again.
 ///
-/// Dropping it writes what it holds and leaves the open chunks as a crash would.
+/// Dropping it finishes the chunks, too, but does not say what came of it.
 #[derive(Debug)]
 pub struct ChunkWriter {
     storage: Arc<dyn Storage>,
@@ -68,7 +68,7 @@ pub struct ChunkWriter {
     events: VecDeque<ChunkEvent>,
     missed_events: u64,
     failure: Option<Arc<WriteError>>,
-    is_finished: bool,
+    is_closed: bool,
 }
 
 /// What a recording's chunks came to.
@@ -104,7 +104,7 @@ impl ChunkWriter {
         writer.work = DiskWork::on_thread(
             Arc::clone(&writer.storage),
             writer.folder.clone(),
-            writer.options.sync != Sync::Never,
+            writer.options.sync != Syncing::Never,
         )
         .map_err(CreateWriterError::Thread)?;
         Ok(writer)
@@ -127,7 +127,7 @@ impl ChunkWriter {
         let folder = folder.into();
         check_streams(&recording, &streams)?;
         check_folder(&*storage, &folder)?;
-        let syncs = options.sync != Sync::Never;
+        let syncs = options.sync != Syncing::Never;
         Ok(Self {
             names: Names::new(options.name.clone()),
             cutter: Cutter::new(options.rules.clone(), streams.len()),
@@ -137,7 +137,7 @@ impl ChunkWriter {
             events: VecDeque::new(),
             missed_events: 0,
             failure: None,
-            is_finished: false,
+            is_closed: false,
             storage,
             folder,
             recording,
@@ -209,11 +209,7 @@ impl ChunkWriter {
     /// Finishes all chunks and waits until they are safe on the disk. How long that takes does not
     /// depend on how long the recording is.
     pub fn finish(mut self, now: Instant) -> ChunksSummary {
-        self.is_finished = true;
-        self.cutter.finish(now);
-        self.obey(now);
-        self.work.finish();
-        self.take_reports();
+        self.close(now);
         for (stream, reason, count) in self.totals.untold_drops() {
             self.tell_drop(stream, reason, count);
         }
@@ -223,6 +219,15 @@ impl ChunkWriter {
             missed_events: self.missed_events,
             failure: self.failure.clone(),
         }
+    }
+
+    /// Finishes all chunks. Nothing may be given after that.
+    fn close(&mut self, now: Instant) {
+        self.is_closed = true;
+        self.cutter.finish(now);
+        self.obey(now);
+        self.work.finish();
+        self.take_reports();
     }
 
     /// Does what the cutter says.
@@ -343,7 +348,7 @@ impl ChunkWriter {
                 self.give_up(place, error);
                 continue;
             }
-            if let Sync::Every(interval) = self.options.sync
+            if let Syncing::Every(interval) = self.options.sync
                 && chunk.sync_due_at(interval).is_some_and(|at| at <= now)
             {
                 let unsynced = chunk.begin_sync(now);
@@ -366,8 +371,8 @@ impl ChunkWriter {
             .open
             .iter()
             .filter_map(|chunk| match self.options.sync {
-                Sync::Every(interval) => chunk.sync_due_at(interval),
-                Sync::Never => None,
+                Syncing::Every(interval) => chunk.sync_due_at(interval),
+                Syncing::Never => None,
             });
         let cutter = self.cutter.deadline(now).filter(|_| self.failure.is_none());
         let report = self.work.is_closing().then(|| now + FINISH_POLL);
@@ -413,17 +418,9 @@ impl ChunkWriter {
 
 impl Drop for ChunkWriter {
     fn drop(&mut self) {
-        if self.is_finished {
-            return;
-        }
-        warn!(folder = %self.folder.display(), "chunks left unfinished: the writer was dropped");
-        for chunk in &mut self.open {
-            if let Err(error) = chunk.flush(&mut self.totals) {
-                error!(
-                    error = &error as &dyn std::error::Error,
-                    "the end of a chunk is lost"
-                );
-            }
+        if !self.is_closed {
+            warn!(folder = %self.folder.display(), "chunk writer dropped before it was finished");
+            self.close(Instant::now());
         }
     }
 }
