@@ -19,4 +19,5 @@ pub use header::{CHUNK_HEADER_VERSION, CHUNK_TAG, ChunkHeader, ChunkHeaderError,
 pub use naming::NameFault;
 pub use options::ChunkOptions;
 pub use tally::StreamTally;
+pub(crate) use unused_tracks::hide_unused_tracks;
 pub use writer::{ChunkWriter, ChunksSummary};

@@ -1,6 +1,7 @@
 //! Makes one chunk whole: cut at its last good cluster, with its index, under its finished name.
 
 use std::{
+    collections::BTreeSet,
     io::{self, IoSlice, Read},
     path::Path,
     sync::Arc,
@@ -11,6 +12,7 @@ use longtake_matroska::{Muxer, Trailer};
 
 use super::{RecoverError, RecoveredChunk, Repair, aside};
 use crate::{
+    chunk::hide_unused_tracks,
     chunk_file::{Chunk, ChunkFile, FileReader, Next, Opened, next_cluster},
     content::{ChunkContent, Content},
     inspect::InspectedChunk,
@@ -34,6 +36,10 @@ struct Scan {
     /// Knows all good clusters. None if another program has laid out the header, so that there is no
     /// room in it for what completes a chunk.
     muxer: Option<Muxer>,
+    /// How long the header is.
+    header_bytes: u64,
+    /// The numbers of the tracks that have packets.
+    used_tracks: BTreeSet<u64>,
     damage: Option<String>,
     complete: bool,
 }
@@ -98,6 +104,7 @@ fn scan(chunk: Chunk, content: &mut Content) -> Result<Scan, RecoverError> {
     let places = content.begin_chunk(&reader.header().tracks);
     let mut muxer = Muxer::resume(reader.header()).ok();
     let mut found = ChunkContent::default();
+    let mut used_tracks = BTreeSet::new();
     let damage = loop {
         match next_cluster(&mut reader, &file.path)? {
             Next::Cluster(cluster) => {
@@ -106,6 +113,7 @@ fn scan(chunk: Chunk, content: &mut Content) -> Result<Scan, RecoverError> {
                     break Some(error.to_string());
                 }
                 content.count(&cluster, &places, &mut found);
+                used_tracks.extend(cluster.blocks().map(|block| block.track));
             }
             Next::End => break None,
             Next::Damaged(damage) => break Some(damage.to_string()),
@@ -115,6 +123,8 @@ fn scan(chunk: Chunk, content: &mut Content) -> Result<Scan, RecoverError> {
         file,
         content: found,
         muxer,
+        header_bytes: reader.header().len,
+        used_tracks,
         complete: damage.is_none() && reader.is_complete(),
         damage,
     })
@@ -148,6 +158,7 @@ fn finish(
         }
         complete(&stored, &trailer).map_err(failed)?;
     }
+    hide_unused(&stored, &scan).map_err(failed)?;
     stored.sync_all().map_err(failed)?;
     if scan.file.is_open() {
         storage
@@ -194,6 +205,18 @@ fn complete(stored: &Arc<dyn StoredFile>, trailer: &Trailer) -> io::Result<()> {
     write(stored, trailer.offset, &trailer.bytes)?;
     stored.sync_data()?;
     for patch in &trailer.patches {
+        write(stored, patch.offset, &patch.bytes)?;
+    }
+    Ok(())
+}
+
+/// Hides the tracks without a packet, as the recorder does in a chunk that it finishes.
+fn hide_unused(stored: &Arc<dyn StoredFile>, scan: &Scan) -> io::Result<()> {
+    let mut header = Vec::new();
+    FileReader::new(Arc::clone(stored))
+        .take(scan.header_bytes)
+        .read_to_end(&mut header)?;
+    for patch in hide_unused_tracks(&header, |track| scan.used_tracks.contains(&track)) {
         write(stored, patch.offset, &patch.bytes)?;
     }
     Ok(())

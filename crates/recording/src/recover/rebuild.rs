@@ -128,6 +128,7 @@ fn recount(stream: &mut ManifestStream, content: Option<&StreamContent>) {
     let extent = content.and_then(|content| content.extent);
     stream.first_pts_us = extent.map(|extent| extent.first);
     stream.last_pts_us = extent.map(|extent| extent.last);
+    let content = content.filter(|content| content.packets > 0);
     if let (None, Some(content)) = (stream.codec, content) {
         stream.codec = Codec::ALL
             .into_iter()

@@ -570,6 +570,24 @@ fn a_chunk_that_is_there_twice_is_touched_by_nobody() {
 }
 
 #[test]
+fn players_do_not_see_a_camera_that_had_not_begun() {
+    let recorded = Recorded::new(vec![
+        video("front", Footage::h264().clone()),
+        video("late", Footage::h264_smaller().later(5_000_000)),
+    ]);
+    let folder = tempfile::tempdir().unwrap();
+    let part = recorded.open_chunk(1).1.concat();
+    fs::write(folder.path().join("00001.mkv.part"), part).unwrap();
+    recover(folder.path()).unwrap();
+    check_plays(&folder.path().join("00001.mkv"), 60);
+    check_nothing_more_to_do(&RealStorage, folder.path());
+    let manifest = Manifest::read(&RealStorage, folder.path()).unwrap();
+    let names: Vec<_> = manifest.streams.iter().map(|stream| &stream.name).collect();
+    assert_eq!(names, ["front", "late"]);
+    assert_eq!(manifest.streams[1].codec, None);
+}
+
+#[test]
 fn a_copy_of_a_chunk_counts_once() {
     let recorded = Recorded::tiny();
     let chunk = recorded.finished_chunk(1);
