@@ -4,6 +4,7 @@
 //!
 //! - `family` starts a child from a thread that ends at once, with a grandchild in its group that has no
 //!   environment and one in a session of its own that has, all deaf to SIGTERM; names the three.
+//! - `orphan` starts a child that leaves a grandchild without an environment in its group; names it.
 //! - `churn N` runs N children that end by themselves.
 //! - `user` runs a child as another user, `urgent` one at a high priority: tells the error.
 //! - `hoard` starts children until there is an error; tells it.
@@ -46,6 +47,11 @@ fn obey() -> Result<(), Box<dyn Error + Send + Sync>> {
                 children.push(child);
                 pids
             }
+            "orphan" => {
+                let (child, pid) = start("env -i sleep 1000 & echo $!")?;
+                children.push(child);
+                pid
+            }
             "churn" => {
                 for _ in 0..count.parse()? {
                     Command::new("/bin/true").spawn()?.wait()?;
@@ -71,12 +77,18 @@ fn obey() -> Result<(), Box<dyn Error + Send + Sync>> {
 }
 
 fn start_family() -> Result<(Child, String), Box<dyn Error + Send + Sync>> {
+    let (child, pids) = start(FAMILY)?;
+    let pids = format!("{} {pids}", child.pid());
+    Ok((child, pids))
+}
+
+/// Starts the script, and returns the first line that it says.
+fn start(script: &str) -> Result<(Child, String), Box<dyn Error + Send + Sync>> {
     let mut command = Command::new("/bin/sh");
-    let mut child = command.args(["-c", FAMILY]).stdout(Output::Pipe).spawn()?;
+    let mut child = command.args(["-c", script]).stdout(Output::Pipe).spawn()?;
     let mut said = String::new();
     BufReader::new(child.take_stdout().expect("stdout is a pipe")).read_line(&mut said)?;
-    let pids = format!("{} {}", child.pid(), said.trim());
-    Ok((child, pids))
+    Ok((child, said.trim().to_owned()))
 }
 
 /// Starts children until there is an error.

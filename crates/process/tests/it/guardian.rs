@@ -50,6 +50,13 @@ impl Embedder {
         pids
     }
 
+    /// Has it start a child that has gone, but not its grandchild, which is known by its group alone.
+    fn orphan(&mut self) -> u32 {
+        let pid = self.order("orphan").parse().unwrap();
+        assert!(lives(pid));
+        pid
+    }
+
     /// What all its descendants carry in their environment.
     fn marker(&self) -> Vec<u8> {
         let environ = fs::read(format!("/proc/{}/environ", self.child.pid())).unwrap();
@@ -93,13 +100,14 @@ fn all_gone(pids: &[u32]) {
     eventually("the family is gone", || !pids.iter().any(|&pid| lives(pid)));
 }
 
-/// Whatever kills the parent: nothing of three families is left, and the guardian leaves too.
+/// Whatever kills the parent: nothing of three families and an orphan is left, and the guardian leaves too.
 #[test]
 fn the_parent_dies() {
     #[track_caller]
     fn check(kill: impl FnOnce(&mut Embedder)) {
         let mut embedder = Embedder::start();
-        let pids: Vec<u32> = (0..3).flat_map(|_| embedder.family()).collect();
+        let mut pids: Vec<u32> = (0..3).flat_map(|_| embedder.family()).collect();
+        pids.push(embedder.orphan());
         let guardian = embedder.guardian().unwrap();
         kill(&mut embedder);
         embedder.child.wait().unwrap();
@@ -150,7 +158,8 @@ fn the_guardian_is_deaf_to_polite_signals() {
 #[test]
 fn a_killed_guardian_is_replaced() {
     let mut embedder = Embedder::start();
-    let pids = embedder.family();
+    let mut pids = embedder.family();
+    pids.push(embedder.orphan());
     let first = embedder.guardian().unwrap();
     signal(first, nix::sys::signal::SIGKILL);
     eventually("there is another guardian", || {
