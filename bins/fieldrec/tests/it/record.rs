@@ -1,6 +1,6 @@
 //! What a recording that nobody disturbs must hold.
 
-use std::path::Path;
+use std::{collections::BTreeMap, path::Path};
 
 use nix::sys::signal::Signal;
 use serde_json::Value;
@@ -47,27 +47,33 @@ fn twenty_seconds_of_two_cameras_and_a_sensor() {
     assert!((10..=12).contains(&files.len()), "{files:?}");
     assert_eq!(finished.of_kind("chunk_finished").count(), files.len());
     assert_eq!(finished.of_kind("stalled").count(), 0);
-    for file in &files {
-        check_chunk(file);
+    let (last, others) = files.split_last().unwrap();
+    for file in others {
+        assert_eq!(check_chunk(file), 3, "{}", file.display());
     }
+    // The stop may come when not every stream has gone on to it.
+    check_chunk(last);
     check_inspection(&recording, stopped);
     check_export(&recording, stopped, &output.path().join("whole.mkv"));
 }
 
-/// Each chunk begins with a keyframe in every video stream, and both programs read it in silence.
+/// A chunk begins with a keyframe in every stream, and both programs read it in silence. Gives the
+/// number of its streams.
 #[track_caller]
-fn check_chunk(file: &Path) {
+fn check_chunk(file: &Path) -> usize {
     assert!(
         file.extension().is_some_and(|extension| extension == "mkv"),
         "{}",
         file.display()
     );
     let streams = probe(file);
-    assert_eq!(streams.len(), 3, "{}", file.display());
     for (stream, packets) in &streams {
-        assert!(packets[0].keyframe, "stream {stream} of {}", file.display());
+        assert!(packets[0].keyframe, "{stream} of {}", file.display());
     }
-    decode(file);
+    if streams.keys().any(|stream| stream != "imu") {
+        decode(file);
+    }
+    streams.len()
 }
 
 #[track_caller]
@@ -97,16 +103,16 @@ fn check_export(recording: &Path, stopped: &Value, export: &Path) {
         export.to_str().unwrap(),
     ]);
     let exported = probe(export);
-    let mut from_chunks: std::collections::BTreeMap<usize, Vec<_>> = Default::default();
+    let mut from_chunks: BTreeMap<_, Vec<_>> = BTreeMap::new();
     for file in chunks(recording) {
         for (stream, packets) in probe(&file) {
             from_chunks.entry(stream).or_default().extend(packets);
         }
     }
     assert_eq!(exported, from_chunks);
-    for (stream, name) in ["front", "depth", "imu"].into_iter().enumerate() {
+    for name in ["front", "depth", "imu"] {
         let written = stopped["counts"][name]["written"].as_u64().unwrap();
-        assert_eq!(exported[&stream].len() as u64, written, "{name}");
+        assert_eq!(exported[name].len() as u64, written, "{name}");
     }
     decode(export);
 }

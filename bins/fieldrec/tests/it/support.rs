@@ -196,12 +196,12 @@ pub(crate) struct Probed {
     pub(crate) keyframe: bool,
 }
 
-/// All packets of a file by stream, as ffprobe sees them, which must have nothing to say.
+/// All packets of a file by the stream's name, as ffprobe sees them, which must have nothing to say.
 #[track_caller]
-pub(crate) fn probe(path: &Path) -> BTreeMap<usize, Vec<Probed>> {
+pub(crate) fn probe(path: &Path) -> BTreeMap<String, Vec<Probed>> {
+    let entries = "stream=index:stream_tags=title:packet=stream_index,pts_time,flags";
     let output = Command::new("ffprobe")
-        .args(["-v", "warning", "-of", "json"])
-        .args(["-show_entries", "packet=stream_index,pts_time,flags"])
+        .args(["-v", "warning", "-of", "json", "-show_entries", entries])
         .arg(path)
         .output()
         .unwrap();
@@ -212,13 +212,22 @@ pub(crate) fn probe(path: &Path) -> BTreeMap<usize, Vec<Probed>> {
         path.display()
     );
     let found: Value = serde_json::from_slice(&output.stdout).unwrap();
-    let mut streams: BTreeMap<usize, Vec<Probed>> = BTreeMap::new();
+    let names: Vec<_> = found["streams"]
+        .as_array()
+        .unwrap()
+        .iter()
+        .map(|stream| stream["tags"]["title"].as_str().unwrap().to_owned())
+        .collect();
+    let mut streams: BTreeMap<_, Vec<_>> = BTreeMap::new();
     for packet in found["packets"].as_array().unwrap() {
         let stream = usize::try_from(packet["stream_index"].as_u64().unwrap()).unwrap();
-        streams.entry(stream).or_default().push(Probed {
-            pts_us: micros(packet["pts_time"].as_str().unwrap()),
-            keyframe: packet["flags"].as_str().unwrap().starts_with('K'),
-        });
+        streams
+            .entry(names[stream].clone())
+            .or_default()
+            .push(Probed {
+                pts_us: micros(packet["pts_time"].as_str().unwrap()),
+                keyframe: packet["flags"].as_str().unwrap().starts_with('K'),
+            });
     }
     streams
 }
