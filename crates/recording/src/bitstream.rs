@@ -154,6 +154,8 @@ impl Packager {
         let record_is_stored = units
             .configure(extradata)
             .ok_or(PackageError::Configuration { codec: self.codec })?;
+        // Packets may be framed in another way from here on, which the old ones would not tell.
+        self.parameters = None;
         if record_is_stored {
             let size = units.sets.picture_size();
             units.changed = false;

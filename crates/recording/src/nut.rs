@@ -81,7 +81,6 @@ pub struct NutReader {
 
 /// What a stream is, as its header says.
 #[derive(Debug, Clone, PartialEq)]
-#[non_exhaustive]
 pub struct NutStream {
     /// What it carries.
     pub kind: NutKind,
@@ -119,7 +118,6 @@ pub enum NutKind {
 
 /// One packet of a stream.
 #[derive(Debug, Clone, PartialEq, Eq)]
-#[non_exhaustive]
 pub struct NutFrame {
     /// The index of its stream in [`NutReader::streams`].
     pub stream: usize,

@@ -207,6 +207,26 @@ fn new_extradata_replaces_the_parameters() {
 }
 
 #[test]
+fn parameters_never_outlive_the_framing_that_they_tell() {
+    let source = Packager::new(&stream(b"H264", annex_b(&[AVC_SPS[0], AVC_PPS]))).unwrap();
+    let mut record = source.parameters().unwrap().codec_private.to_vec();
+    record[4] = 0xFC | 1;
+    let mut packager = Packager::new(&stream(b"H264", record.into())).unwrap();
+    let packet = packager.package(NutFrame {
+        new_extradata: Some(Bytes::new()),
+        ..frame(false, annex_b(&[AVC_OTHER]))
+    });
+    assert_eq!(
+        packet,
+        Ok(None),
+        "two bytes of length are told, four are written"
+    );
+    let packet = packager.package(frame(true, annex_b(&[AVC_SPS[0], AVC_PPS, AVC_IDR])));
+    let parameters = packet.unwrap().unwrap().parameters;
+    assert_eq!(parameters.codec_private[4], 0xFF);
+}
+
+#[test]
 fn other_codecs_stay_as_they_are() {
     let data = Bytes::from_static(b"whatever");
     for (fourcc, codec) in [(b"FFV1", Codec::Ffv1), (b"MJPG", Codec::Mjpeg)] {
