@@ -37,7 +37,7 @@ pub(crate) struct Config {
 
 /// One camera.
 #[derive(Debug, Clone, PartialEq, Eq, Deserialize)]
-#[serde(deny_unknown_fields, rename_all = "kebab-case")]
+#[serde(deny_unknown_fields)]
 pub(crate) struct VideoConfig {
     /// The stream's name.
     pub(crate) name: String,
@@ -75,7 +75,7 @@ pub(crate) struct VideoConfig {
 
 /// One sensor.
 #[derive(Debug, Clone, PartialEq, Eq, Deserialize)]
-#[serde(deny_unknown_fields, rename_all = "kebab-case")]
+#[serde(deny_unknown_fields)]
 pub(crate) struct SensorConfig {
     /// The stream's name.
     pub(crate) name: String,

@@ -180,11 +180,19 @@ pub fn recover_on(storage: &dyn Storage, folder: &Path) -> Result<Recovered, Rec
     let mut content = Content::default();
     let mut chunks = Vec::new();
     let mut repairs = Vec::new();
-    for surveyed in &survey.chunks {
-        let file = surveyed.file.clone();
-        let mended = mend::mend(storage, folder, file, recording_id, &mut content)?;
-        repairs.extend(mended.repair);
-        chunks.extend(mended.found.map(|found| (found, surveyed.clock)));
+    for first in &survey.chunks {
+        let is_copy = |copy: &&SurveyedChunk| copy.sequence == first.sequence;
+        let copies = survey.doubles.iter().filter(is_copy);
+        // A copy counts when nothing could be found in those before it.
+        for surveyed in std::iter::once(first).chain(copies) {
+            let file = surveyed.file.clone();
+            let mended = mend::mend(storage, folder, file, recording_id, &mut content)?;
+            repairs.extend(mended.repair);
+            if let Some(found) = mended.found {
+                chunks.push((found, surveyed.clock));
+                break;
+            }
+        }
     }
     for broken in survey.broken {
         repairs.push(mend::set_aside(

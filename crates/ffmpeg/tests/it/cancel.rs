@@ -291,10 +291,10 @@ fn work_in_silence_is_no_stall() {
     let dir = tempfile::tempdir().unwrap();
     for ffmpeg in both() {
         // Thousands of pictures are made and thrown away before the first is written.
-        let source = Input::lavfi("testsrc2=size=1280x720:rate=30:duration=41");
+        let source = Input::lavfi("testsrc2=size=1280x720:rate=30:duration=161");
         let path = dir.path().join(format!("{}.mp4", is_old(&ffmpeg)));
         let output = Output::file(path)
-            .option("ss", "40")
+            .option("ss", "160")
             .video_filter("scale=64:64")
             .option("threads", "1");
         let limit = Duration::from_secs(1);

@@ -73,7 +73,8 @@ impl Device for FakeImu {
                         Ok(()) | Err(RecvTimeoutError::Disconnected) => return,
                     }
                     to_thread.sample(Monotonic::now(), sample(number, hz));
-                    number += 1;
+                    // What could not be given in time is left out, as by a real sensor.
+                    number = ticks_until(began.elapsed(), hz).max(number) + 1;
                 }
             })?;
         self.running = Some(Running {
@@ -114,6 +115,17 @@ fn tick(number: u64, hz: f64) -> Duration {
         reason = "exact up to 2^53 samples: 28,000 years at 10 kHz"
     )]
     Duration::from_secs_f64(number as f64 / hz)
+}
+
+/// The number of the last sample that is due after `elapsed`.
+fn ticks_until(elapsed: Duration, hz: f64) -> u64 {
+    #[expect(
+        clippy::cast_possible_truncation,
+        clippy::cast_sign_loss,
+        reason = "both factors are finite and not negative"
+    )]
+    let ticks = (elapsed.as_secs_f64() * hz) as u64;
+    ticks
 }
 
 /// The `number`-th sample: one turn in ten seconds around the vertical axis, gravity below.

@@ -98,13 +98,17 @@ mod tests {
     fn check(source: &str, delivery: &Delivery, want_input: &str, want_codec: &str) {
         let source = source.parse().unwrap();
         let command = capture_command(Path::new("ffmpeg"), &source, delivery).to_string();
+        let pixel_format = match delivery {
+            Delivery::Copied => "",
+            Delivery::Decoded { .. } => " -pix_fmt gray16le",
+        };
+        let time_base = match delivery {
+            Delivery::Copied => "",
+            Delivery::Decoded { .. } => " -enc_time_base 1:1000000",
+        };
         let want = format!(
-            "-copyts {want_input} -map 0:v:0 {want_codec} -fps_mode passthrough \
-             -avoid_negative_ts disabled -flush_packets 1{} -f nut pipe:1",
-            match delivery {
-                Delivery::Copied => "",
-                Delivery::Decoded { .. } => " -pix_fmt gray16le -enc_time_base 1:1000000",
-            }
+            "-copyts {want_input} -map 0:v:0 {want_codec} -flush_packets 1{pixel_format} \
+             -fps_mode passthrough -avoid_negative_ts disabled{time_base} -f nut pipe:1"
         );
         assert!(
             command.ends_with(&want),
@@ -138,7 +142,7 @@ mod tests {
         check(
             "rtsp://me:secret@cam/1",
             &Delivery::Copied,
-            "-rtsp_transport tcp -timeout 10000000 -fflags nobuffer -i rtsp://***@cam/1",
+            "-rtsp_transport tcp -timeout 10000000 -fflags nobuffer -i 'rtsp://***@cam/1'",
             "-c:v copy",
         );
         check(

@@ -134,44 +134,64 @@ proptest! {
 
     #[test]
     fn damaged_files_are_survived(harms in proptest::collection::vec(harm(), 1..6), from in 0..6_i64) {
-        let mut files = recording();
-        for (which, harm) in harms {
-            let names: Vec<_> = files.keys().cloned().collect();
-            if !names.is_empty() {
-                harm.apply(&mut files, &names[usize::from(which) % names.len()]);
-            }
-        }
-        let disk = SimStorage::new();
-        put_all(&disk, &files);
-        // Most of these fail; none may panic.
-        drop(inspect_on(&disk, folder()));
-        let options = ExportOptions::default()
-            .from(longtake_recording::Moment::Session(Pts(from * 1_000_000)));
-        let early = export_on(&disk, folder(), "/early.mkv".as_ref(), options, |_| {
-            ControlFlow::Continue(())
-        });
-        drop(early);
+        check(harms, from)?;
+    }
+}
 
-        if recover_on(&disk, folder()).is_err() {
-            return Ok(());
-        }
-        let after = files_of(&disk);
-        let again = recover_on(&disk, folder()).unwrap();
-        prop_assert!(!again.changed, "{again:?}");
-        prop_assert!(files_of(&disk) == after);
-        let found = inspect_on(&disk, folder()).unwrap();
-        let manifest = found.manifest.unwrap();
-        prop_assert!(manifest.consistent, "{:?}", manifest.differences);
-        let packets: u64 = found.streams.iter().map(|stream| stream.packets).sum();
-        let whole = export_on(&disk, folder(), "/all.mkv".as_ref(), ExportOptions::default(), |_| {
-            ControlFlow::Continue(())
-        });
-        match whole {
-            Ok(exported) => {
-                let exported: u64 = exported.tracks.iter().map(|track| track.packets).sum();
-                prop_assert_eq!(exported, packets);
-            }
-            Err(error) => prop_assert_eq!(packets, 0, "{:?}", error),
+/// One chunk is a copy of another, and nothing can be found in it any more.
+#[test]
+fn a_copy_counts_when_nothing_is_left_of_the_first() {
+    let harms = vec![
+        (61, Harm::Swap { other: 10 }),
+        (221, Harm::Zero { at: 2953, len: 1 }),
+    ];
+    check(harms, 0).unwrap();
+}
+
+/// Harms a recording, and wants every command to cope with it and recovery to be done at once.
+fn check(harms: Vec<(u8, Harm)>, from: i64) -> Result<(), TestCaseError> {
+    let mut files = recording();
+    for (which, harm) in harms {
+        let names: Vec<_> = files.keys().cloned().collect();
+        if !names.is_empty() {
+            harm.apply(&mut files, &names[usize::from(which) % names.len()]);
         }
     }
+    let disk = SimStorage::new();
+    put_all(&disk, &files);
+    // Most of these fail; none may panic.
+    drop(inspect_on(&disk, folder()));
+    let options =
+        ExportOptions::default().from(longtake_recording::Moment::Session(Pts(from * 1_000_000)));
+    let early = export_on(&disk, folder(), "/early.mkv".as_ref(), options, |_| {
+        ControlFlow::Continue(())
+    });
+    drop(early);
+
+    if recover_on(&disk, folder()).is_err() {
+        return Ok(());
+    }
+    let after = files_of(&disk);
+    let again = recover_on(&disk, folder()).unwrap();
+    prop_assert!(!again.changed, "{again:?}");
+    prop_assert!(files_of(&disk) == after);
+    let found = inspect_on(&disk, folder()).unwrap();
+    let manifest = found.manifest.unwrap();
+    prop_assert!(manifest.consistent, "{:?}", manifest.differences);
+    let packets: u64 = found.streams.iter().map(|stream| stream.packets).sum();
+    let whole = export_on(
+        &disk,
+        folder(),
+        "/all.mkv".as_ref(),
+        ExportOptions::default(),
+        |_| ControlFlow::Continue(()),
+    );
+    match whole {
+        Ok(exported) => {
+            let exported: u64 = exported.tracks.iter().map(|track| track.packets).sum();
+            prop_assert_eq!(exported, packets);
+        }
+        Err(error) => prop_assert_eq!(packets, 0, "{:?}", error),
+    }
+    Ok(())
 }
