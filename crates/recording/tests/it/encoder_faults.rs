@@ -438,6 +438,8 @@ fn a_kill_from_another_thread_ends_everything_at_once() {
 fn a_dropped_encoder_leaves_no_process() {
     let mut bench = Bench::new("ffmpeg", marked("1000009"), format("yuv420p"));
     bench.feed(0, 0);
+    // Right after its start its arguments are not in /proc yet.
+    bench.wait("a packet", |got| got.packets.len() == 1);
     let child = child_with("1000009");
     drop(bench);
     assert!(nix::sys::signal::kill(child, None).is_err());
