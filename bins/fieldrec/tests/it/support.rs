@@ -245,6 +245,18 @@ pub(crate) fn play(path: &Path, streams: &[usize]) {
     decode_with("error", path, &maps);
 }
 
+/// Frames keep their own times: ffmpeg would otherwise guess a rate, and complain of frames for which
+/// that rate has no place.
+const TO_NOWHERE: [&str; 7] = [
+    "-fps_mode",
+    "passthrough",
+    "-enc_time_base",
+    "-1",
+    "-f",
+    "null",
+    "-",
+];
+
 #[track_caller]
 fn decode_with(level: &str, path: &Path, maps: &[impl AsRef<OsStr>]) {
     let mut command = Command::new("ffmpeg");
@@ -254,7 +266,7 @@ fn decode_with(level: &str, path: &Path, maps: &[impl AsRef<OsStr>]) {
     for map in maps {
         command.arg("-map").arg(map);
     }
-    let output = command.args(["-f", "null", "-"]).output().unwrap();
+    let output = command.args(TO_NOWHERE).output().unwrap();
     let said = String::from_utf8_lossy(&output.stderr);
     assert!(
         output.status.success() && said.is_empty(),
