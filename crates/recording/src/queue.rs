@@ -210,6 +210,13 @@ impl<T: Queued> QueueSender<T> {
     }
 }
 
+impl<T: Queued> Drop for QueueReceiver<T> {
+    /// Nobody takes anything any more, so no sender may wait for room.
+    fn drop(&mut self) {
+        self.shared.close();
+    }
+}
+
 impl<T: Queued> Clone for QueueSender<T> {
     fn clone(&self) -> Self {
         Self {

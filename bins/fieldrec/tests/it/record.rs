@@ -203,3 +203,23 @@ fn samples_from_standard_input_are_recorded() {
     let found = inspect(&only_recording(output.path()));
     assert_eq!(found["streams"][0]["packets"], 50, "{found}");
 }
+
+#[test]
+fn a_sensor_that_ends_before_the_first_frame_costs_nothing() {
+    let output = tempfile::tempdir().unwrap();
+    let empty = tempfile::NamedTempFile::new().unwrap();
+    let sensor = format!("b=jsonl:{}", empty.path().display());
+    let args = [
+        "--video",
+        "a=testsrc:320x240@30",
+        "--sensor",
+        &sensor,
+        "--duration",
+        "2s",
+    ];
+    let finished = Recorder::start(output.path(), args).finish();
+    assert!(finished.status.success(), "{}", finished.stderr);
+    let counts = &finished.events.last().unwrap()["counts"]["a"];
+    assert_eq!(counts["written"], counts["received"], "{counts}");
+    assert!(counts["written"].as_u64().unwrap() > 30, "{counts}");
+}

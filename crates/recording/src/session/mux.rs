@@ -74,15 +74,23 @@ pub(super) struct Mux {
 impl Mux {
     /// Writes what comes until the queue is closed, then finishes all chunks.
     pub(super) fn run(self, incoming: &QueueReceiver<ToMux>) {
-        // Session time 0, which every chunk's header tells, is known with the first packet.
-        let mut next = incoming.take();
-        if matches!(next, Taken::Closed) {
-            return;
-        }
+        // Session time 0, which every chunk's header tells, is known with the first packet. Streams may
+        // end before that.
+        let mut ended = Vec::new();
+        let mut next = loop {
+            match incoming.take() {
+                Taken::Item(ToMux::Ended(stream)) => ended.push(stream),
+                Taken::Closed => return,
+                packet => break packet,
+            }
+        };
         let mut writer = match self.create_writer() {
             Ok(writer) => writer,
             Err(error) => return self.refuse_everything(next, incoming, &error),
         };
+        for stream in ended {
+            writer.end_stream(stream, Instant::now());
+        }
         let mut parameters = vec![None; self.streams.len()];
         let mut next_report = Instant::now();
         loop {

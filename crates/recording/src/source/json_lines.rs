@@ -108,6 +108,7 @@ impl Device for JsonLines {
                 let (outlet, fault) = to_thread;
                 if let Err(error) = read_lines(file, &stopped, &outlet) {
                     warn!(stream = outlet.spec().name, %error, "a source of lines failed");
+                    outlet.fail(&error.to_string());
                     *fault.lock() = Some(error);
                 }
             })?;
