@@ -234,18 +234,7 @@ impl<T: Queued> Drop for SendingEnd<T> {
 impl<T: Queued> QueueReceiver<T> {
     /// Takes the next item, waiting for it as long as it takes; never [`Taken::TimedOut`].
     pub(crate) fn take(&self) -> Taken<T> {
-        let mut state = self.shared.state.lock();
-        loop {
-            if let Some(item) = state.core.take() {
-                drop(state);
-                self.shared.drained.notify_all();
-                return Taken::Item(item);
-            }
-            if state.closed {
-                return Taken::Closed;
-            }
-            self.shared.filled.wait(&mut state);
-        }
+        self.take_before(None)
     }
 
     /// Takes the next item if there is one.
@@ -259,7 +248,13 @@ impl<T: Queued> QueueReceiver<T> {
 
     /// Takes the next item, waiting for it until `deadline`.
     pub(crate) fn take_until(&self, deadline: Instant) -> Taken<T> {
+        self.take_before(Some(deadline))
+    }
+
+    /// Whatever is taken, a sender that waits for room hears of it.
+    fn take_before(&self, deadline: Option<Instant>) -> Taken<T> {
         let mut state = self.shared.state.lock();
+        let mut timed_out = false;
         loop {
             if let Some(item) = state.core.take() {
                 drop(state);
@@ -269,13 +264,18 @@ impl<T: Queued> QueueReceiver<T> {
             if state.closed {
                 return Taken::Closed;
             }
-            if self
-                .shared
-                .filled
-                .wait_until(&mut state, deadline)
-                .timed_out()
-            {
-                return state.core.take().map_or(Taken::TimedOut, Taken::Item);
+            if timed_out {
+                return Taken::TimedOut;
+            }
+            match deadline {
+                None => self.shared.filled.wait(&mut state),
+                Some(deadline) => {
+                    timed_out = self
+                        .shared
+                        .filled
+                        .wait_until(&mut state, deadline)
+                        .timed_out();
+                }
             }
         }
     }
