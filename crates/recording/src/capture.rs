@@ -1,14 +1,18 @@
 //! Devices that are open, whether or not something is being recorded.
 
 use std::{
+    io,
+    sync::Arc,
     thread,
     time::{Duration, Instant},
 };
 
+use parking_lot::Mutex;
 use tracing::{info, warn};
 
 use crate::{
     device::{Device, DeviceFault, Outlet},
+    health::HealthWatch,
     stream::StreamSpec,
     tap::Tap,
 };
@@ -21,16 +25,23 @@ pub const DEFAULT_READY_TIMEOUT: Duration = Duration::from_millis(7500);
 
 /// Open devices and their streams. Recordings come and go on top of it.
 ///
+/// Each device is asked once a second whether it still works. The streams of one that does not end
+/// with its reason, as if it had called [`Outlet::fail`] itself.
+///
 /// Dropping it closes the devices.
 #[derive(Debug)]
 pub struct Capture {
-    devices: Vec<OpenDevice>,
+    devices: Vec<Arc<OpenDevice>>,
+    health: Option<HealthWatch>,
 }
 
+/// A device that was opened, and what was learnt of it then.
 #[derive(Debug)]
-struct OpenDevice {
-    device: Box<dyn Device>,
-    outlets: Vec<Outlet>,
+pub(crate) struct OpenDevice {
+    pub(crate) device: Mutex<Box<dyn Device>>,
+    pub(crate) label: String,
+    pub(crate) outlets: Vec<Outlet>,
+    device_type: String,
 }
 
 /// What a recording remembers of a device.
@@ -86,16 +97,12 @@ pub enum OpenError {
         /// How long it was waited for.
         waited: Duration,
     },
-}
-
-/// A device stopped working.
-#[derive(Debug, thiserror::Error)]
-#[error("{label} no longer works")]
-pub struct Unhealthy {
-    /// The device.
-    pub label: String,
-    /// What it said.
-    pub source: DeviceFault,
+    /// The caller no longer wants them.
+    #[error("told to stop before all devices were ready")]
+    Stopped,
+    /// The system gives no more threads.
+    #[error("cannot start the thread that watches the devices")]
+    Thread(#[source] io::Error),
 }
 
 impl Capture {
@@ -106,20 +113,45 @@ impl Capture {
     /// One of them does not open or does not get ready, or their streams' names clash. Those that
     /// were opened already are closed.
     pub fn open(devices: Vec<Box<dyn Device>>, patience: Duration) -> Result<Self, OpenError> {
+        Self::open_unless(devices, patience, || false)
+    }
+
+    /// As [`open`](Self::open), but gives up as soon as `stopped` says yes. It is asked before each
+    /// device is opened, and every few milliseconds while they get ready.
+    ///
+    /// # Errors
+    ///
+    /// As [`open`](Self::open), and [`OpenError::Stopped`].
+    pub fn open_unless(
+        devices: Vec<Box<dyn Device>>,
+        patience: Duration,
+        stopped: impl Fn() -> bool,
+    ) -> Result<Self, OpenError> {
         check_names(&devices)?;
         let mut capture = Self {
             devices: Vec::with_capacity(devices.len()),
+            health: None,
         };
         for mut device in devices {
+            if stopped() {
+                return Err(OpenError::Stopped);
+            }
             let outlets: Vec<_> = device.streams().into_iter().map(Outlet::new).collect();
             let label = device.label();
             if let Err(source) = device.open(outlets.clone()) {
                 return Err(OpenError::Open { label, source });
             }
             info!(device = label, "device opened");
-            capture.devices.push(OpenDevice { device, outlets });
+            capture.devices.push(Arc::new(OpenDevice {
+                label,
+                outlets,
+                device_type: device.device_type(),
+                device: Mutex::new(device),
+            }));
         }
-        capture.wait_until_ready(patience)?;
+        capture.wait_until_ready(patience, stopped)?;
+        let watch = HealthWatch::start(capture.devices.clone()).map_err(OpenError::Thread)?;
+        capture.health = Some(watch);
         Ok(capture)
     }
 
@@ -133,8 +165,8 @@ impl Capture {
         self.devices
             .iter()
             .map(|open| DeviceSummary {
-                label: open.device.label(),
-                device_type: open.device.device_type(),
+                label: open.label.clone(),
+                device_type: open.device_type.clone(),
             })
             .collect()
     }
@@ -152,35 +184,25 @@ impl Capture {
         self.outlets().all(Outlet::ended)
     }
 
-    /// Whether every device still works.
-    ///
-    /// # Errors
-    ///
-    /// The first one that does not. A device whose streams have ended in order is not asked.
-    pub fn check_health(&self) -> Result<(), Unhealthy> {
-        for open in &self.devices {
-            if open.outlets.iter().all(Outlet::ended) {
-                continue;
-            }
-            open.device.healthy().map_err(|source| Unhealthy {
-                label: open.device.label(),
-                source,
-            })?;
-        }
-        Ok(())
-    }
-
     pub(crate) fn outlets(&self) -> impl Iterator<Item = &Outlet> {
         self.devices.iter().flat_map(|open| &open.outlets)
     }
 
-    fn wait_until_ready(&self, patience: Duration) -> Result<(), OpenError> {
+    fn wait_until_ready(
+        &self,
+        patience: Duration,
+        stopped: impl Fn() -> bool,
+    ) -> Result<(), OpenError> {
         let deadline = Instant::now() + patience;
         for open in &self.devices {
-            while !open.device.ready() {
-                let label = open.device.label();
-                if let Err(source) = open.device.healthy() {
+            let device = open.device.lock();
+            while !device.ready() {
+                let label = open.label.clone();
+                if let Err(source) = device.healthy() {
                     return Err(OpenError::Failed { label, source });
+                }
+                if stopped() {
+                    return Err(OpenError::Stopped);
                 }
                 if Instant::now() >= deadline {
                     return Err(OpenError::NotReady {
@@ -197,10 +219,11 @@ impl Capture {
 
 impl Drop for Capture {
     fn drop(&mut self) {
-        for open in &mut self.devices {
+        drop(self.health.take());
+        for open in &self.devices {
             // A source that waits for room in a recording's queue must be able to go.
             open.outlets.iter().for_each(Outlet::end);
-            open.device.close();
+            open.device.lock().close();
             if let Some(outlet) = open.outlets.iter().find(|outlet| outlet.delivered() == 0) {
                 warn!(
                     stream = outlet.spec().name,

@@ -65,6 +65,8 @@ pub enum DropReason {
     Decimated,
     /// It was received, and a crash or damage to the files took it.
     Crash,
+    /// A thread of the recorder panicked with it in hand, which is a defect of the recorder.
+    Panic,
 }
 
 impl DropReason {
@@ -79,6 +81,7 @@ impl DropReason {
             Self::Invalid => "invalid",
             Self::Decimated => "decimated",
             Self::Crash => "crash",
+            Self::Panic => "panic",
         }
     }
 }

@@ -52,11 +52,12 @@ pub trait Device: Send + fmt::Debug {
     /// Whether it delivers. Asked every few milliseconds until it says yes.
     fn ready(&self) -> bool;
 
-    /// Whether it still works.
+    /// Whether it still works. Asked once a second while the device is open and one of its streams
+    /// has not ended; must answer at once, since [`close`](Self::close) waits for the answer.
     ///
     /// # Errors
     ///
-    /// Why it does not.
+    /// Why it does not: all its streams then end with this reason.
     fn healthy(&self) -> Result<(), DeviceFault>;
 
     /// Stops capturing. Nothing reaches an outlet after it returns.

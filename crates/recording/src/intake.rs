@@ -14,7 +14,7 @@ use crate::{
     device::SourcePacket,
     frame::RawFormat,
     pts::Pts,
-    queue::{QueueSender, Queued},
+    queue::{QueueSender, Queued, weight},
 };
 
 /// Session time 0 of one recording: the capture time of the first thing that any stream hands over
@@ -31,6 +31,11 @@ impl SessionZero {
             started,
             zero: OnceLock::new(),
         }
+    }
+
+    /// When the recording was started: nothing from before is part of it.
+    pub(crate) const fn started(&self) -> Monotonic {
+        self.started
     }
 
     /// Session time 0, once there was a capture.
@@ -67,10 +72,11 @@ pub(crate) struct Arrival {
 
 impl Queued for Arrival {
     fn bytes(&self) -> usize {
-        match &self.captured {
+        let payload = match &self.captured {
             Captured::Frame { data, .. } | Captured::Sample(data) => data.len(),
             Captured::Packet(packet) => packet.data.len(),
-        }
+        };
+        weight::<Self>(payload)
     }
 
     fn starts_gop(&self) -> bool {
@@ -88,6 +94,8 @@ pub(crate) struct Intake {
     counts: Arc<Mutex<Counts>>,
     queue: QueueSender<Arrival>,
     clock_jumped: AtomicBool,
+    /// Nothing is expected any more.
+    ended: AtomicBool,
     failure: Arc<Mutex<Option<String>>>,
 }
 
@@ -103,6 +111,7 @@ impl Intake {
             counts,
             queue,
             clock_jumped: AtomicBool::new(false),
+            ended: AtomicBool::new(false),
             failure,
         }
     }
@@ -132,10 +141,9 @@ impl Intake {
                 }
             }
             // The recording stopped while this was on its way in.
-            Err(_) => {
-                let mut counts = self.counts.lock();
-                counts.received -= 1;
-            }
+            Err(_) if self.ended.load(Ordering::Acquire) => self.counts.lock().received -= 1,
+            // The stream's thread gave up, and the device goes on.
+            Err(_) => self.counts.lock().lose(DropReason::EncoderFailed, 1),
         }
     }
 
@@ -157,6 +165,7 @@ impl Intake {
         if let Some(why) = why {
             self.failure.lock().get_or_insert_with(|| why.to_owned());
         }
+        self.ended.store(true, Ordering::Release);
         self.queue.close();
     }
 }
@@ -173,7 +182,7 @@ fn is_json_object(bytes: &[u8]) -> bool {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::queue::{WhenFull, queue};
+    use crate::queue::{QueueReceiver, WhenFull, queue};
 
     fn object(text: &'static str) -> Captured {
         Captured::Sample(Bytes::from_static(text.as_bytes()))
@@ -199,17 +208,48 @@ mod tests {
         );
     }
 
+    fn intake(max_bytes: usize) -> (Intake, Arc<Mutex<Counts>>, QueueReceiver<Arrival>) {
+        let zero = Arc::new(SessionZero::new(Monotonic(1_000)));
+        let counts = Arc::default();
+        let (sender, receiver) = queue(max_bytes, WhenFull::DropNewest);
+        let intake = Intake::new(zero, Arc::clone(&counts), sender, Arc::default());
+        (intake, counts, receiver)
+    }
+
+    #[test]
+    fn tiny_samples_weigh_what_they_take() {
+        let (intake, counts, _receiver) = intake(1 << 20);
+        for at in 0..100_000 {
+            intake.take(Monotonic(1_000 + at), object("{}"));
+        }
+        let counts = counts.lock();
+        let fitting = counts.in_flight();
+        assert!(
+            fitting * size_of::<Arrival>() as u64 <= 1 << 20,
+            "{fitting} fit in"
+        );
+        assert_eq!(counts.dropped[&DropReason::QueueFull], 100_000 - fitting);
+    }
+
+    #[test]
+    fn what_comes_after_the_thread_gave_up_is_counted_and_after_the_end_is_not() {
+        let (intake, counts, receiver) = intake(1 << 20);
+        intake.take(Monotonic(1_000), object("{}"));
+        assert_eq!(receiver.close_and_drain().len(), 1);
+        intake.take(Monotonic(1_001), object("{}"));
+        intake.end(None);
+        intake.take(Monotonic(1_002), object("{}"));
+        let counts = counts.lock();
+        assert_eq!(
+            (counts.received, counts.dropped[&DropReason::EncoderFailed]),
+            (2, 1)
+        );
+    }
+
     #[test]
     fn session_time_begins_with_the_first_capture_after_the_start() {
-        let zero = Arc::new(SessionZero::new(Monotonic(1_000)));
-        let counts = Arc::new(Mutex::new(Counts::default()));
-        let (sender, receiver) = queue(1 << 20, WhenFull::DropNewest);
-        let intake = Intake::new(
-            Arc::clone(&zero),
-            Arc::clone(&counts),
-            sender,
-            Arc::default(),
-        );
+        let (intake, counts, receiver) = intake(1 << 20);
+        let zero = &intake.zero;
         intake.take(Monotonic(999), object("{}"));
         assert_eq!(zero.get(), None);
         intake.take(Monotonic(1_500), object("{}"));

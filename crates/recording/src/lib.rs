@@ -12,8 +12,10 @@ mod device;
 mod encoder;
 mod event;
 mod export;
+mod fault_text;
 mod find;
 mod frame;
+mod health;
 mod inspect;
 mod intake;
 mod lock;
@@ -33,7 +35,7 @@ mod tap;
 mod wall_clock;
 
 pub use bitstream::{PackageError, Packager};
-pub use capture::{Capture, DEFAULT_READY_TIMEOUT, DeviceSummary, OpenError, Unhealthy};
+pub use capture::{Capture, DEFAULT_READY_TIMEOUT, DeviceSummary, OpenError};
 pub use chunk::{
     CHUNK_HEADER_VERSION, CHUNK_TAG, ChunkEvent, ChunkHeader, ChunkHeaderError, ChunkOptions,
     ChunkSummary, ChunkWriter, ChunksSummary, CreateWriterError, DeclaredStream, NameFault,

@@ -24,11 +24,19 @@ pub enum WhenFull {
 
 /// What the queue must know of an item.
 pub(crate) trait Queued {
-    /// Its weight against the limit.
+    /// Its weight against the limit, by [`weight`].
     fn bytes(&self) -> usize;
 
     /// Whether a decoder can begin with it. True for everything that stands alone.
     fn starts_gop(&self) -> bool;
+}
+
+/// What an item with this much payload takes of the memory: sensor samples are smaller than what is
+/// around them.
+pub(crate) const fn weight<T>(payload: usize) -> usize {
+    /// The header of a shared buffer and what the allocator adds, rounded up.
+    const BUFFER: usize = 64;
+    size_of::<T>() + BUFFER + payload
 }
 
 /// Whether an item was taken, and what had to go.
@@ -413,6 +421,37 @@ mod tests {
         assert_eq!(receiver.close_and_drain(), [item(1, 10, true)]);
         assert_eq!(waiting.join().unwrap(), (Ok(0), Err(item(2, 10, true))));
         assert_eq!(receiver.take_until(far), Taken::Closed);
+    }
+
+    #[test]
+    fn a_take_that_just_timed_out_frees_a_sender_too() {
+        let (sender, receiver) = queue(10, WhenFull::Block);
+        let sending = thread::spawn(move || {
+            for number in 0..50_000 {
+                assert!(
+                    sender
+                        .offer(item(number, 10, true))
+                        .unwrap()
+                        .dropped
+                        .is_empty()
+                );
+            }
+        });
+        let far = Instant::now() + Duration::from_secs(60);
+        let mut next = 0;
+        loop {
+            // The deadline is over: an item can only come in while the lock is taken again.
+            match receiver.take_until(Instant::now()) {
+                Taken::Item(item) => {
+                    assert_eq!(item.number, next);
+                    next += 1;
+                }
+                Taken::TimedOut => assert!(Instant::now() < far, "the sender was left waiting"),
+                Taken::Closed => break,
+            }
+        }
+        assert_eq!(next, 50_000);
+        sending.join().unwrap();
     }
 
     proptest! {

@@ -2,30 +2,30 @@
 
 mod keeper;
 mod mux;
+mod threads;
 mod worker;
 
 use std::{
     collections::BTreeMap,
-    error::Error,
     io,
     path::{Path, PathBuf},
     sync::{
         Arc, OnceLock,
         atomic::{AtomicBool, AtomicUsize, Ordering},
     },
-    thread::{self, JoinHandle},
     time::Duration,
 };
 
-use crossbeam_channel::{Sender, unbounded};
+use crossbeam_channel::{Sender, bounded};
 use jiff::Timestamp;
 use longtake_durable::{RealStorage, Storage};
 use parking_lot::Mutex;
-use tracing::{error, info};
+use tracing::info;
 
 use self::{
     keeper::{Ended, Keeper, Note},
     mux::{Mux, ToMux},
+    threads::{WaitingThread, WorkingThread},
     worker::{Way, Worker},
 };
 use crate::{
@@ -50,6 +50,10 @@ pub const DEFAULT_QUEUE_BYTES: usize = 64 << 20;
 
 /// How many encoded bytes may wait for the disk, all streams together.
 const MUX_QUEUE_BYTES: usize = 32 << 20;
+
+/// How many notes may wait for the keeper while the disk keeps it waiting: hours of them. Then the
+/// other threads wait too, and their queues drop and count, as with any slow disk.
+const MAX_NOTES: usize = 1 << 16;
 
 /// How a recording is made. Everything has a default.
 #[derive(Debug, Clone)]
@@ -200,11 +204,12 @@ struct StreamState {
 struct Running {
     outlets: Vec<Outlet>,
     intakes: Vec<Arc<Intake>>,
-    workers: Vec<JoinHandle<()>>,
+    workers: Vec<WorkingThread<()>>,
     to_mux: QueueSender<ToMux>,
-    mux: JoinHandle<()>,
+    mux: WorkingThread<()>,
     notes: Sender<Note>,
-    keeper: JoinHandle<Ended>,
+    keeper: WorkingThread<Ended>,
+    streams: Vec<Arc<StreamState>>,
     stopped_at: Arc<Mutex<Option<Monotonic>>>,
     stopping: Arc<AtomicBool>,
     _lock: RecordingLock,
@@ -224,17 +229,24 @@ impl Session {
         output: &Path,
         options: SessionOptions,
     ) -> Result<(Self, Events), StartError> {
+        let specs = capture.streams();
+        let keeper_thread = WaitingThread::spawn("keeper").map_err(StartError::Thread)?;
+        let mux_thread = WaitingThread::spawn("mux").map_err(StartError::Thread)?;
+        let worker_threads = (0..specs.len())
+            .map(|_| WaitingThread::spawn("stream"))
+            .collect::<Result<Vec<_>, _>>()
+            .map_err(StartError::Thread)?;
+
         let storage = Arc::clone(&options.storage);
         let claimed = RecordingId::claim(&*storage, output, Timestamp::now());
         let (recording_id, folder) = claimed.map_err(StartError::Claim)?;
         let lock = RecordingLock::take(&folder).map_err(StartError::Lock)?;
-        let specs = capture.streams();
         let streams: Vec<_> = specs
             .iter()
             .map(|spec| Arc::new(StreamState::new(spec)))
             .collect();
         let zero = Arc::new(SessionZero::new(Monotonic::now()));
-        let (notes, noted) = unbounded();
+        let (notes, noted) = bounded(MAX_NOTES);
         let (to_mux, from_workers) = queue(MUX_QUEUE_BYTES, WhenFull::Block);
         let (event_sender, events) = events();
         let stopped_at = Arc::new(Mutex::new(None));
@@ -253,7 +265,7 @@ impl Session {
         };
         let keeper = {
             let stopped_at = Arc::clone(&stopped_at);
-            spawn("keeper", move || keeper.run(&noted, || *stopped_at.lock()))?
+            keeper_thread.start(move || keeper.run(&noted, || *stopped_at.lock()))
         };
         let mux = Mux {
             storage,
@@ -267,12 +279,12 @@ impl Session {
             streams: streams.clone(),
             notes: notes.clone(),
         };
-        let mux = spawn("mux", move || mux.run(&from_workers))?;
+        let mux = mux_thread.start(move || mux.run(&from_workers));
 
         let unfinished = Arc::new(AtomicUsize::new(streams.len()));
         let mut workers = Vec::new();
         let mut intakes = Vec::new();
-        for (index, state) in streams.iter().enumerate() {
+        for (index, (state, thread)) in streams.iter().zip(worker_threads).enumerate() {
             let stream_options = options
                 .streams
                 .get(&state.spec.name)
@@ -300,12 +312,9 @@ impl Session {
                     encoder_gone: Arc::default(),
                     stopping: Arc::clone(&stopping),
                 },
+                unfinished: Arc::clone(&unfinished),
             };
-            let unfinished = Arc::clone(&unfinished);
-            workers.push(spawn("stream", move || {
-                worker.run(&arrivals);
-                unfinished.fetch_sub(1, Ordering::Release);
-            })?);
+            workers.push(thread.start(move || worker.run(&arrivals)));
         }
         let outlets: Vec<_> = capture.outlets().cloned().collect();
         for (outlet, intake) in outlets.iter().zip(&intakes) {
@@ -320,6 +329,7 @@ impl Session {
             mux,
             notes,
             keeper,
+            streams: streams.clone(),
             stopped_at,
             stopping,
             _lock: lock,
@@ -346,11 +356,10 @@ impl Session {
         &self.folder
     }
 
-    /// How long it has been since session time 0; zero before the first capture.
+    /// How long it has been since session time 0; before the first capture, since the start.
     pub fn elapsed(&self) -> Duration {
-        self.zero
-            .get()
-            .map_or(Duration::ZERO, |zero| Monotonic::now().since(zero))
+        let began = self.zero.get().unwrap_or_else(|| self.zero.started());
+        Monotonic::now().since(began)
     }
 
     /// What became so far of everything that was captured, for each stream in their order.
@@ -416,14 +425,20 @@ impl Running {
         self.stopping.store(true, Ordering::Release);
         self.outlets.iter().for_each(Outlet::detach);
         self.intakes.iter().for_each(|intake| intake.end(None));
+        let mut all_well = true;
         for worker in self.workers {
-            join(worker);
+            all_well &= worker.join().is_some();
         }
         self.to_mux.close();
-        join(self.mux);
+        all_well &= self.mux.join().is_some();
+        if !all_well {
+            self.streams
+                .iter()
+                .for_each(|stream| stream.lose_in_flight());
+        }
         // The keeper ends when nobody can tell it anything any more.
         drop(self.notes);
-        join(self.keeper)
+        self.keeper.join()
     }
 }
 
@@ -452,6 +467,12 @@ impl StreamState {
         self.upstream.lock().lose(reason, count);
     }
 
+    /// Counts what a thread that panicked had in its hands.
+    fn lose_in_flight(&self) {
+        let left = self.counts().in_flight();
+        self.lose(DropReason::Panic, left);
+    }
+
     /// Session times of the first and the last packet in a chunk.
     fn written_span(&self) -> (Option<Pts>, Option<Pts>) {
         let tally = self.tally.lock();
@@ -459,37 +480,6 @@ impl StreamState {
     }
 }
 
-fn spawn<T: Send + 'static>(
-    name: &str,
-    body: impl FnOnce() -> T + Send + 'static,
-) -> Result<JoinHandle<T>, StartError> {
-    thread::Builder::new()
-        .name(name.into())
-        .spawn(body)
-        .map_err(StartError::Thread)
-}
-
-/// Waits for a thread. One that panicked is our own bug; the rest of the recording is saved.
-fn join<T>(thread: JoinHandle<T>) -> Option<T> {
-    let name = thread.thread().name().unwrap_or_default().to_owned();
-    let joined = thread.join();
-    if joined.is_err() {
-        error!(thread = name, "a thread of the recording panicked");
-    }
-    joined.ok()
-}
-
 fn host_name() -> String {
     nix::unistd::gethostname().map_or_else(|_| String::new(), |name| name.to_string_lossy().into())
-}
-
-/// The error and all its sources, joined by `: `, for an event.
-fn with_sources(error: &dyn Error) -> String {
-    let mut text = error.to_string();
-    let mut source = error.source();
-    while let Some(cause) = source {
-        text = format!("{text}: {cause}");
-        source = cause.source();
-    }
-    text
 }

@@ -5,6 +5,7 @@ use std::{
     io,
     path::{Path, PathBuf},
     sync::Arc,
+    thread,
     time::{Duration, Instant},
 };
 
@@ -418,7 +419,9 @@ impl ChunkWriter {
 
 impl Drop for ChunkWriter {
     fn drop(&mut self) {
-        if !self.is_closed {
+        // What panicked may panic again, and that would end the process. The `.part` files play, and
+        // can be recovered.
+        if !self.is_closed && !thread::panicking() {
             warn!(folder = %self.folder.display(), "chunk writer dropped before it was finished");
             self.close(Instant::now());
         }

@@ -5,6 +5,7 @@ use std::{
     error::Error,
     path::PathBuf,
     sync::Arc,
+    thread,
     time::{Duration, Instant},
 };
 
@@ -12,7 +13,7 @@ use crossbeam_channel::Sender;
 use longtake_durable::Storage;
 use tracing::{error, warn};
 
-use super::{StreamState, keeper::Note, with_sources};
+use super::{StreamState, keeper::Note};
 use crate::{
     capture::DeviceSummary,
     chunk::{
@@ -20,11 +21,12 @@ use crate::{
     },
     clock::ClockPair,
     counts::DropReason,
+    fault_text::with_sources,
     intake::SessionZero,
     manifest::ManifestChunk,
     packet::Packet,
     pts::Pts,
-    queue::{QueueReceiver, Queued, Taken},
+    queue::{QueueReceiver, Queued, Taken, weight},
     recording_id::RecordingId,
     stream::{CodecParameters, StreamIndex},
 };
@@ -45,10 +47,11 @@ pub(super) enum ToMux {
 
 impl Queued for ToMux {
     fn bytes(&self) -> usize {
-        match self {
+        let payload = match self {
             Self::Packet(packet) => packet.data.len(),
             Self::Ended(_) => 0,
-        }
+        };
+        weight::<Self>(payload)
     }
 
     /// The streams' threads wait for room, so nothing is ever dropped here.
@@ -74,6 +77,9 @@ pub(super) struct Mux {
 impl Mux {
     /// Writes what comes until the queue is closed, then finishes all chunks.
     pub(super) fn run(self, incoming: &QueueReceiver<ToMux>) {
+        let _alarm = Alarm {
+            notes: self.notes.clone(),
+        };
         // Session time 0, which every chunk's header tells, is known with the first packet. Streams may
         // end before that.
         let mut ended = Vec::new();
@@ -169,10 +175,11 @@ impl Mux {
 
     fn note_parameters(&self, known: &mut [Option<Arc<CodecParameters>>], packet: &Packet) {
         let known = &mut known[packet.stream.0];
-        if !known
-            .as_ref()
-            .is_some_and(|known| Arc::ptr_eq(known, &packet.parameters))
-        {
+        // Equal ones that are not shared are no news.
+        let same = known.as_ref().is_some_and(|known| {
+            Arc::ptr_eq(known, &packet.parameters) || *known == packet.parameters
+        });
+        if !same {
             let parameters = Arc::clone(&packet.parameters);
             *known = Some(Arc::clone(&parameters));
             self.note(Note::Parameters {
@@ -249,6 +256,21 @@ impl Mux {
         // The keeper ends last; without it nobody is left to tell.
         if self.notes.send(note).is_err() {
             error!("the keeper of the recording is gone");
+        }
+    }
+}
+
+/// Tells that the thread panicked, as soon as it does.
+struct Alarm {
+    notes: Sender<Note>,
+}
+
+impl Drop for Alarm {
+    fn drop(&mut self) {
+        if thread::panicking() {
+            let error = "the thread that writes chunks panicked; recover the recording".to_owned();
+            // Without the keeper nobody is left to tell.
+            drop(self.notes.send(Note::WriteFailed { error }));
         }
     }
 }

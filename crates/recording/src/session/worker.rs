@@ -5,8 +5,9 @@ use std::{
     path::PathBuf,
     sync::{
         Arc,
-        atomic::{AtomicBool, Ordering},
+        atomic::{AtomicBool, AtomicUsize, Ordering},
     },
+    thread,
 };
 
 use bytes::Bytes;
@@ -14,10 +15,11 @@ use crossbeam_channel::Sender;
 use parking_lot::Mutex;
 use tracing::{error, warn};
 
-use super::{StreamState, keeper::Note, mux::ToMux, with_sources};
+use super::{StreamState, keeper::Note, mux::ToMux};
 use crate::{
     counts::{DropReason, Gap, GapReason},
     encoder::{Encoder, EncoderError, EncoderOutput, EncoderSettings},
+    fault_text::with_sources,
     frame::{RawFormat, RawFrame},
     intake::{Arrival, Captured},
     packet::Packet,
@@ -31,6 +33,8 @@ pub(super) struct Worker {
     pub(super) ffmpeg: PathBuf,
     pub(super) settings: EncoderSettings,
     pub(super) way: Way,
+    /// How many streams of the recording have not ended.
+    pub(super) unfinished: Arc<AtomicUsize>,
 }
 
 /// The way of a stream's packets onwards, shared with the threads of its encoder.
@@ -58,6 +62,10 @@ impl Worker {
     /// Passes on what comes until the queue is closed or the encoder is gone for good, and then
     /// tells that the stream has ended.
     pub(super) fn run(self, arrivals: &QueueReceiver<Arrival>) {
+        let _end = EndOfStream {
+            way: self.way.clone(),
+            unfinished: Arc::clone(&self.unfinished),
+        };
         let json = Arc::new(CodecParameters::json());
         let mut encoding = None;
         let mut last = None;
@@ -96,7 +104,6 @@ impl Worker {
         if let Some(Encoding { encoder, .. }) = encoding {
             encoder.finish();
         }
-        self.way.end();
     }
 
     /// Puts a frame into the encoder, which is made anew when the format of the frames changes.
@@ -208,5 +215,23 @@ impl Way {
         if self.notes.send(note).is_err() {
             error!("the keeper of the recording is gone");
         }
+    }
+}
+
+/// Tells that the stream has ended, also when its thread panicked: the others go on, and the
+/// recording does not wait for it.
+struct EndOfStream {
+    way: Way,
+    unfinished: Arc<AtomicUsize>,
+}
+
+impl Drop for EndOfStream {
+    fn drop(&mut self) {
+        if thread::panicking() {
+            let why = || "the thread of the stream panicked".to_owned();
+            self.way.failure.lock().get_or_insert_with(why);
+        }
+        self.way.end();
+        self.unfinished.fetch_sub(1, Ordering::Release);
     }
 }

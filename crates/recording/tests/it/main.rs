@@ -2,6 +2,7 @@
 #![expect(clippy::unwrap_used, reason = "a test fails by panicking")]
 
 mod bitstream;
+mod capture;
 mod chunks;
 mod chunks_after_power_loss;
 mod chunks_on_bad_disks;

@@ -4,12 +4,9 @@ use std::{
     collections::BTreeMap,
     fs::{self, File},
     path::Path,
-    sync::{
-        Arc, Mutex, PoisonError,
-        atomic::{AtomicBool, Ordering},
-    },
+    sync::{Arc, Mutex, PoisonError},
     thread::{self, JoinHandle},
-    time::Duration,
+    time::{Duration, Instant},
 };
 
 use bytes::Bytes;
@@ -18,8 +15,8 @@ use longtake_ffmpeg::Ffmpeg;
 use longtake_matroska::Reader;
 use longtake_recording::{
     Camera, Capture, ChunkOptions, Codec, Delivery, Device, DeviceFault, EncoderSettings, Event,
-    Events, FrameRate, Manifest, Monotonic, NextEvent, Outlet, RawFormat, Session, SessionOptions,
-    StreamOptions, StreamSpec, Tapped, VideoEncoder, What, WhenFull,
+    Events, FakeImu, FrameRate, Manifest, Monotonic, NextEvent, Outlet, RawFormat, Session,
+    SessionOptions, StreamOptions, StreamSpec, VideoEncoder, What, WhenFull,
 };
 
 const PATIENCE: Duration = Duration::from_secs(60);
@@ -378,111 +375,156 @@ fn a_late_stream_keeps_its_offset_and_the_common_boundaries() {
     );
 }
 
-#[test]
-fn a_preview_works_while_nothing_is_recorded() {
-    let imu = longtake_recording::FakeImu::new(StreamSpec::data("imu"), 100.0);
-    let capture = Capture::open(vec![Box::new(imu)], PATIENCE).unwrap();
-    let tap = capture.tap("imu").unwrap();
-    let (seen, _) = tap.newer_than(0, PATIENCE).unwrap();
-    let (newer, tapped) = tap.newer_than(seen, PATIENCE).unwrap();
-    assert!(newer > seen && matches!(tapped, Tapped::Sample { .. }));
-    assert!(capture.tap("no such stream").is_none());
-}
-
-/// A device that only notes whether it is open, or refuses to be.
+/// A sensor that says `{}` as often as it is told to, as soon as it is recorded, and then nothing.
 #[derive(Debug)]
-struct Witness {
-    name: &'static str,
-    opens: bool,
-    becomes_ready: bool,
-    open: Arc<AtomicBool>,
+struct Talker {
+    samples: u64,
+    /// What it answers when it is asked for its health.
+    illness: Option<&'static str>,
+    running: Option<JoinHandle<()>>,
 }
 
-impl Device for Witness {
+impl Talker {
+    fn capture(samples: u64, illness: Option<&'static str>) -> Capture {
+        let talker = Self {
+            samples,
+            illness,
+            running: None,
+        };
+        let imu = FakeImu::new(StreamSpec::data("imu"), 100.0);
+        Capture::open(vec![Box::new(talker), Box::new(imu)], PATIENCE).unwrap()
+    }
+}
+
+impl Device for Talker {
     fn label(&self) -> String {
-        self.name.into()
+        "talker".into()
     }
 
     fn device_type(&self) -> String {
-        "witness".into()
+        "test-talker".into()
     }
 
     fn streams(&self) -> Vec<StreamSpec> {
-        vec![StreamSpec::data(self.name)]
+        vec![StreamSpec::data("words")]
     }
 
-    fn open(&mut self, _outlets: Vec<Outlet>) -> Result<(), DeviceFault> {
-        self.open.store(self.opens, Ordering::SeqCst);
-        if self.opens {
-            Ok(())
-        } else {
-            Err("its cable is cut".into())
-        }
-    }
-
-    fn ready(&self) -> bool {
-        self.becomes_ready
-    }
-
-    fn healthy(&self) -> Result<(), DeviceFault> {
+    fn open(&mut self, outlets: Vec<Outlet>) -> Result<(), DeviceFault> {
+        let samples = self.samples;
+        self.running = Some(thread::spawn(move || {
+            if outlets[0].wait_for_recording(PATIENCE) {
+                for _ in 0..samples {
+                    outlets[0].sample(Monotonic::now(), Bytes::from_static(b"{}"));
+                }
+            }
+        }));
         Ok(())
     }
 
+    fn ready(&self) -> bool {
+        true
+    }
+
+    fn healthy(&self) -> Result<(), DeviceFault> {
+        self.illness.map_or(Ok(()), |illness| Err(illness.into()))
+    }
+
     fn close(&mut self) {
-        assert!(
-            self.open.swap(false, Ordering::SeqCst),
-            "{} was not open",
-            self.name
-        );
+        self.running.take().unwrap().join().unwrap();
     }
 }
 
-/// Opens a good device, the one given, and another good one, and wants this refusal.
-#[track_caller]
-fn check_refused(opens: bool, becomes_ready: bool, want: &str) {
-    let open: Vec<_> = (0..3).map(|_| Arc::new(AtomicBool::new(false))).collect();
-    let witness = |name, index: usize, opens, becomes_ready| -> Box<dyn Device> {
-        Box::new(Witness {
-            name,
-            opens,
-            becomes_ready,
-            open: Arc::clone(&open[index]),
-        })
+#[test]
+fn a_device_that_falls_ill_ends_with_its_reason_and_the_others_go_on() {
+    let output = tempfile::tempdir().unwrap();
+    let capture = Talker::capture(3, Some("its fan has stopped"));
+    let (session, events) =
+        Session::start(&capture, output.path(), SessionOptions::default()).unwrap();
+    let ended = wait_for(&events, |event| {
+        matches!(event.what, What::StreamEnded { .. })
+    });
+    assert_eq!(ended.stream.as_deref(), Some("words"));
+    let What::StreamEnded { error } = ended.what else {
+        unreachable!("it was waited for")
     };
-    let devices = vec![
-        witness("first", 0, true, true),
-        witness("middle", 1, opens, becomes_ready),
-        witness("last", 2, true, true),
-    ];
-    let error = Capture::open(devices, Duration::from_millis(50)).unwrap_err();
-    assert_eq!(error.to_string(), want);
-    assert!(
-        open.iter().all(|open| !open.load(Ordering::SeqCst)),
-        "one is still open"
-    );
+    assert_eq!(error.as_deref(), Some("its fan has stopped"));
+    assert!(!session.ended(), "the other device is well");
+    let before = written(&session, "imu");
+    wait_until(|| written(&session, "imu") > before);
+    let summary = session.stop();
+    assert_eq!(summary.counts["words"].written, 3);
 }
 
 #[test]
-fn a_device_that_fails_the_start_closes_the_others() {
-    check_refused(false, true, "cannot open middle");
-    check_refused(true, false, "middle gave nothing within 50ms");
-}
-
-#[test]
-fn streams_need_names_of_their_own() {
-    let imu = |name| -> Box<dyn Device> {
-        Box::new(longtake_recording::FakeImu::new(
-            StreamSpec::data(name),
-            100.0,
-        ))
+fn a_recording_without_a_capture_has_a_length() {
+    let output = tempfile::tempdir().unwrap();
+    let silent = Talker {
+        samples: 0,
+        illness: None,
+        running: None,
     };
-    let refused = |devices| Capture::open(devices, PATIENCE).unwrap_err().to_string();
-    assert_eq!(refused(vec![]), "no device was given");
+    let capture = Capture::open(vec![Box::new(silent)], PATIENCE).unwrap();
+    let (session, _events) =
+        Session::start(&capture, output.path(), SessionOptions::default()).unwrap();
+    wait_until(|| session.elapsed() > Duration::from_millis(50));
     assert_eq!(
-        refused(vec![imu("a"), imu("a")]),
-        "two streams are called \"a\": give each its own name"
+        session.stop().duration,
+        Duration::ZERO,
+        "nothing was captured"
     );
-    assert!(refused(vec![imu("a\nb")]).contains("cannot be a stream's name"));
+}
+
+#[test]
+fn a_panic_of_the_writer_is_told_and_everything_is_counted() {
+    let output = tempfile::tempdir().unwrap();
+    let capture = Talker::capture(1000, None);
+    let chunks = ChunkOptions::default().name(|_| panic!("the name function of an embedder"));
+    let options = SessionOptions::default().chunks(chunks);
+    let (session, events) = Session::start(&capture, output.path(), options).unwrap();
+    let failed = wait_for(&events, |event| {
+        matches!(event.what, What::WriteFailed { .. })
+    });
+    let What::WriteFailed { error } = failed.what else {
+        unreachable!("it was waited for")
+    };
+    assert!(error.contains("panicked"), "{error}");
+    let summary = session.stop();
+    assert_eq!(summary.write_error, Some(error));
+    for (name, counts) in &summary.counts {
+        assert!(
+            counts.received > 0 && counts.written == 0,
+            "{name}: {counts:?}"
+        );
+        assert_eq!(counts.in_flight(), 0, "{name}: {counts:?}");
+    }
+}
+
+/// Waits for an event that is wanted.
+#[track_caller]
+fn wait_for(events: &Events, wanted: impl Fn(&Event) -> bool) -> Event {
+    let deadline = Instant::now() + PATIENCE;
+    while Instant::now() < deadline {
+        match events.next(PATIENCE) {
+            NextEvent::Event(event) if wanted(&event) => return *event,
+            NextEvent::Event(_) => {}
+            other => panic!("{other:?}"),
+        }
+    }
+    panic!("it did not come");
+}
+
+#[track_caller]
+fn wait_until(condition: impl Fn() -> bool) {
+    let deadline = Instant::now() + PATIENCE;
+    while !condition() {
+        assert!(Instant::now() < deadline, "waited in vain");
+        thread::sleep(Duration::from_millis(5));
+    }
+}
+
+fn written(session: &Session, stream: &str) -> u64 {
+    let counts: BTreeMap<_, _> = session.counts().into_iter().collect();
+    counts[stream].written
 }
 
 /// The PTS that ffprobe finds in a video file, in decode order, as microseconds from the first.
