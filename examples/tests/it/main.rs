@@ -1,9 +1,10 @@
-//! What holds for the workspace as a whole: which package may depend on which, and that the examples
-//! run.
+//! What holds for the workspace as a whole: which package may depend on which, that the examples run,
+//! and that the tests named in the docs exist.
 #![expect(clippy::unwrap_used, reason = "a test fails by panicking")]
 
 mod directions;
 mod programs;
+mod reliability;
 
 use std::path::Path;
 
