@@ -17,5 +17,6 @@ mod inspect;
 mod manifest;
 mod nut;
 mod recover;
+mod rtsp;
 mod session;
 mod sources;

@@ -241,7 +241,7 @@ fn follow(session: &Session, events: &Events) -> Vec<Event> {
 /// The session times of all packets in a recording's chunks by stream, in the order of the files;
 /// checks on the way that each chunk begins with a keyframe in every stream.
 #[track_caller]
-fn stored(folder: &Path) -> BTreeMap<String, Vec<i64>> {
+pub(crate) fn stored(folder: &Path) -> BTreeMap<String, Vec<i64>> {
     let mut files: Vec<_> = fs::read_dir(folder)
         .unwrap()
         .map(|entry| entry.unwrap().path())
@@ -501,7 +501,7 @@ fn a_panic_of_the_writer_is_told_and_everything_is_counted() {
 
 /// Waits for an event that is wanted.
 #[track_caller]
-fn wait_for(events: &Events, wanted: impl Fn(&Event) -> bool) -> Event {
+pub(crate) fn wait_for(events: &Events, wanted: impl Fn(&Event) -> bool) -> Event {
     let deadline = Instant::now() + PATIENCE;
     while Instant::now() < deadline {
         match events.next(PATIENCE) {
@@ -514,7 +514,7 @@ fn wait_for(events: &Events, wanted: impl Fn(&Event) -> bool) -> Event {
 }
 
 #[track_caller]
-fn wait_until(condition: impl Fn() -> bool) {
+pub(crate) fn wait_until(condition: impl Fn() -> bool) {
     let deadline = Instant::now() + PATIENCE;
     while !condition() {
         assert!(Instant::now() < deadline, "waited in vain");
@@ -522,7 +522,7 @@ fn wait_until(condition: impl Fn() -> bool) {
     }
 }
 
-fn written(session: &Session, stream: &str) -> u64 {
+pub(crate) fn written(session: &Session, stream: &str) -> u64 {
     let counts: BTreeMap<_, _> = session.counts().into_iter().collect();
     counts[stream].written
 }
