@@ -12,7 +12,7 @@ use std::time::Duration;
 use criterion::{Criterion, Throughput, criterion_group, criterion_main};
 use ffmpeg_sidecar::event::FfmpegEvent;
 use ffmpeg_sidecar::log_parser::FfmpegLogParser;
-use longtake_ffmpeg::{Block, LogLine, LogTail, ProgressParser};
+use longtake_ffmpeg::{LogLine, LogTail, ProgressParser};
 use longtake_process::LineSplitter;
 
 /// What is parsed in one go.
@@ -75,9 +75,8 @@ fn read_mixed(log: &[u8]) -> (usize, i64) {
             match LogLine::parse(black_box(line.bytes())).level {
                 Some(_) => levels += 1,
                 None => {
-                    let mut add = |block: &Block| sum += block.out_time_us.unwrap_or(0);
-                    parser.push(line.bytes(), &mut add);
-                    parser.push(b"\n", &mut add);
+                    let block = parser.push_line(line.bytes());
+                    sum += block.and_then(|block| block.out_time_us).unwrap_or(0);
                 }
             }
         });

@@ -24,17 +24,6 @@ pub enum Level {
 }
 
 impl Level {
-    const ALL: [Self; 8] = [
-        Self::Panic,
-        Self::Fatal,
-        Self::Error,
-        Self::Warning,
-        Self::Info,
-        Self::Verbose,
-        Self::Debug,
-        Self::Trace,
-    ];
-
     /// The name that ffmpeg uses, such as `warning`.
     #[must_use]
     pub const fn as_str(self) -> &'static str {
@@ -52,14 +41,40 @@ impl Level {
 
     /// Finds the level with the name `name`.
     pub(crate) fn from_name(name: &[u8]) -> Option<Self> {
-        Self::ALL
-            .into_iter()
-            .find(|level| level.as_str().as_bytes() == name)
+        Some(match name {
+            b"panic" => Self::Panic,
+            b"fatal" => Self::Fatal,
+            b"error" => Self::Error,
+            b"warning" => Self::Warning,
+            b"info" => Self::Info,
+            b"verbose" => Self::Verbose,
+            b"debug" => Self::Debug,
+            b"trace" => Self::Trace,
+            _ => return None,
+        })
     }
 }
 
 impl fmt::Display for Level {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.write_str(self.as_str())
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn names_are_read_as_they_are_written() {
+        for name in [
+            "panic", "fatal", "error", "warning", "info", "verbose", "debug", "trace",
+        ] {
+            assert_eq!(
+                Level::from_name(name.as_bytes()).map(Level::as_str),
+                Some(name)
+            );
+        }
+        assert_eq!(Level::from_name(b"quiet"), None);
     }
 }

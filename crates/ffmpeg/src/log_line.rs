@@ -91,12 +91,13 @@ fn contexts(mut line: &[u8]) -> (Option<&[u8]>, &[u8]) {
 
 fn context(line: &[u8]) -> Option<(&[u8], &[u8])> {
     let (inside, rest) = bracketed(line)?;
-    let at = memchr::memmem::find(inside, b" @ 0x")?;
-    let address = &inside[at + " @ 0x".len()..];
+    let sign = memchr::memchr(b'@', inside)?;
+    let name = inside[..sign].strip_suffix(b" ")?;
+    let address = inside[sign + 1..].strip_prefix(b" 0x")?;
     address
         .iter()
         .all(u8::is_ascii_hexdigit)
-        .then_some((&inside[..at], rest))
+        .then_some((name, rest))
 }
 
 fn bracketed_level(line: &[u8]) -> Option<(Level, &[u8])> {
@@ -114,12 +115,11 @@ fn bracketed(line: &[u8]) -> Option<(&[u8], &[u8])> {
 
 /// Reads `x264 [error]: text`, which libx264 and libx265 print themselves.
 fn library_line(line: &[u8]) -> Option<LogLine<'_>> {
-    let open = memchr::memchr(b'[', line)?;
-    let name = line[..open].strip_suffix(b" ")?;
-    if name.is_empty() || !name.iter().all(u8::is_ascii_alphanumeric) {
-        return None;
-    }
-    let (level, rest) = bracketed_level(&line[open..])?;
+    let end = line.iter().position(|byte| !byte.is_ascii_alphanumeric())?;
+    let (name, rest) = line
+        .split_at_checked(end)
+        .filter(|(name, _)| !name.is_empty())?;
+    let (level, rest) = bracketed_level(rest.strip_prefix(b" ")?)?;
     let text = rest.strip_prefix(b":")?.trim_ascii_start();
     Some(LogLine {
         level: Some(level),

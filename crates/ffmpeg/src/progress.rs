@@ -88,18 +88,27 @@ impl ProgressParser {
                 self.finish_partial()
             };
             if closed {
-                on_block(&self.block);
-                self.block = Block::default();
-                self.out_time_us_came = false;
+                on_block(&self.take_block());
             }
         }
         self.keep(bytes);
+    }
+
+    /// Takes one whole line without its end, and gives the block that it closes: for a progress that
+    /// comes among the lines of a log (`-progress pipe:2`).
+    pub fn push_line(&mut self, line: &[u8]) -> Option<Block> {
+        self.line(line).then(|| self.take_block())
     }
 
     /// How many known keys came with a value that cannot be read, and how many lines were too long.
     #[must_use]
     pub const fn malformed(&self) -> u64 {
         self.malformed
+    }
+
+    fn take_block(&mut self) -> Block {
+        self.out_time_us_came = false;
+        std::mem::take(&mut self.block)
     }
 
     fn keep(&mut self, bytes: &[u8]) {

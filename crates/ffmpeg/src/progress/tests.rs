@@ -349,6 +349,15 @@ fn a_split_at_any_byte_gives_the_same() {
     }
 }
 
+#[test]
+fn lines_give_the_same_as_bytes() {
+    let sample = sample();
+    let mut parser = ProgressParser::new();
+    let lines = sample.split(|&byte| byte == b'\n');
+    let closed: Vec<_> = lines.filter_map(|line| parser.push_line(line)).collect();
+    assert_eq!((closed, parser.malformed()), blocks(&[&sample]));
+}
+
 proptest! {
     #[test]
     fn any_splits_give_the_same(mut cuts in prop::collection::vec(0..5000_usize, 0..40)) {
