@@ -165,6 +165,8 @@ const SPECIFIC: &[(Option<Kind>, &[&str])] = &[
             "Protocol not found",
             "Is a directory",
             "are supported for WebM",
+            "not divisible by",
+            "must be an integer multiple of",
             "Could not find tag for codec",
             "unknown keyword",
             "unsafe file name",
@@ -242,6 +244,14 @@ const NUMBERED_CONSEQUENCES: &[&str] = &[
     "Error while filtering",
 ];
 
+/// What the threads of 9.0 say when a neighbour has failed: its error number, which may be too vague
+/// to tell what the neighbour has told in words.
+const ECHOES: &[&str] = &[
+    "Error sending frames to consumers",
+    "Task finished with error code",
+    "Terminating thread with return code",
+];
+
 /// Ends of encoder and decoder names that need hardware.
 const HARDWARE_SUFFIXES: &[&str] = &[
     "_amf",
@@ -269,8 +279,13 @@ fn judge(line: &LogLine<'_>) -> (Rank, Option<Kind>) {
     let is_consequence = CONSEQUENCES.iter().chain(NUMBERED_CONSEQUENCES).any(has);
     // "Error opening output files: …" is about options as often as about files.
     let opens_outputs = contains(line.text, "Error opening output file");
+    let is_echo = ECHOES.iter().any(has);
     for (rank, (kind, needles)) in SPECIFIC.iter().enumerate() {
-        let excluded = opens_outputs && *kind == Some(Kind::OutputUnwritable);
+        let excluded = match kind {
+            Some(Kind::OutputUnwritable) => opens_outputs,
+            Some(Kind::InputInvalid | Kind::Other) => is_echo,
+            _ => false,
+        };
         if !excluded && needles.iter().any(has) {
             return (Rank::Specific(rank), *kind);
         }

@@ -125,6 +125,35 @@ fn hardware_that_is_not_there() {
 }
 
 #[test]
+fn an_encoder_is_told_before_the_echoes_of_its_failure() {
+    check(
+        "[libx264 @ 0x1] [error] something nobody has seen before
+         [vost#0:0/libx264 @ 0x1] [enc:libx264 @ 0x1] [error] Error while opening encoder - maybe incorrect parameters such as bit_rate, rate, width or height.
+         [vf#0:0 @ 0x1] [error] Error sending frames to consumers: Generic error in an external library
+         [vf#0:0 @ 0x1] [error] Task finished with error code: -542398533 (Generic error in an external library)
+         [vf#0:0 @ 0x1] [error] Terminating thread with return code -542398533 (Generic error in an external library)
+         [vost#0:0/libx264 @ 0x1] [error] Task finished with error code: -22 (Invalid argument)",
+        "libx264: something nobody has seen before",
+        Some(Kind::BadArgument),
+    );
+    // Nor is the input damaged because an encoder gives that number.
+    check(
+        "[libx265 @ 0x1] [error] Cannot open libx265 encoder.
+         [vf#0:0 @ 0x1] [error] Error sending frames to consumers: Invalid data found when processing input
+         [vf#0:0 @ 0x1] [error] Terminating thread with return code -1094995529 (Invalid data found when processing input)",
+        "libx265: Cannot open libx265 encoder.",
+        None,
+    );
+    // A number that says more than the words counts.
+    check(
+        "[out#0/mp4 @ 0x1] [error] Error muxing a packet
+         [mux#0:mp4 @ 0x1] [error] Task finished with error code: -28 (No space left on device)",
+        "mux#0:mp4: Task finished with error code: -28 (No space left on device)",
+        Some(Kind::NoSpace),
+    );
+}
+
+#[test]
 fn an_unknown_error_beats_its_consequences() {
     check(
         "[aac_mf @ 0x1] [error] something nobody has seen before

@@ -178,6 +178,26 @@ fn commands_that_make_no_sense() {
         Kind::BadArgument,
         "invalid preset 'nosuch'",
     );
+    // 9.0 repeats an error number of the encoder in other threads.
+    let odd = |codec: &'static str| {
+        move |ffmpeg: &Ffmpeg| {
+            let output = Output::null().video_codec(Codec::encoder(codec));
+            let filter = output.video_filter("scale=95:64,format=yuv420p");
+            encode(ffmpeg, filter)
+        }
+    };
+    check(
+        odd("libx264"),
+        (1, 187),
+        Kind::BadArgument,
+        "width not divisible by 2 (95x64)",
+    );
+    check(
+        odd("libx265"),
+        (1, 183),
+        Kind::BadArgument,
+        "Picture width must be an integer multiple",
+    );
 }
 
 #[test]
