@@ -84,7 +84,9 @@ pub enum What {
         /// What was wrong with it.
         error: String,
     },
-    /// A span without packets ended.
+    /// A span without packets ended. After a silence in which only the delivery stalled, what was
+    /// captured meanwhile comes late: then the span is no longer than a frame, and is no gap in the
+    /// manifest.
     Gap {
         /// Session time of the last packet before it.
         from_pts_us: Pts,

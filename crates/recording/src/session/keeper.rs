@@ -30,6 +30,9 @@ const DROPS_PERIOD: Duration = Duration::from_secs(1);
 /// How soon after the first capture the listener hears that the recording has started.
 const START_POLL: Duration = Duration::from_millis(10);
 
+/// The shortest span without packets that is a gap of its stream.
+const SHORTEST_SILENCE: Duration = Duration::from_secs(1);
+
 /// What the other threads of a recording tell the keeper.
 #[derive(Debug)]
 pub(super) enum Note {
@@ -190,7 +193,12 @@ impl Books {
         if known && gap.reason == GapReason::Silent {
             return;
         }
-        gaps.push(gap.clone());
+        // After a silence everything may come that was captured meanwhile: then nothing is missing.
+        let nothing_is_missing = gap.reason == GapReason::Silent
+            && gap.to_pts_us.since(gap.from_pts_us) <= SHORTEST_SILENCE;
+        if !nothing_is_missing {
+            gaps.push(gap.clone());
+        }
         let what = What::Gap {
             from_pts_us: gap.from_pts_us,
             to_pts_us: gap.to_pts_us,

@@ -254,7 +254,9 @@ impl Capture {
                     Some(form) => form,
                     None => match self.form(&reader) {
                         Ok(first) => {
-                            self.state.ready.store(true, Ordering::Release);
+                            if self.source.plays_by_our_clock() {
+                                self.state.ready.store(true, Ordering::Release);
+                            }
                             if !self.wait_until_wanted() {
                                 return End::Closing;
                             }
@@ -265,6 +267,9 @@ impl Capture {
                     },
                 };
                 self.hand_over(form, &mut placing, arrival, frame);
+                if placing.is_settled() {
+                    self.state.ready.store(true, Ordering::Release);
+                }
             }
         }
     }
@@ -351,6 +356,10 @@ impl Placing {
             anchor,
             kernel: matches!(source, VideoSource::V4l2 { .. }),
         }
+    }
+
+    const fn is_settled(&self) -> bool {
+        self.kernel || self.anchor.is_settled()
     }
 
     fn place(&mut self, source_us: i64, arrival: Monotonic) -> (Monotonic, bool) {
