@@ -79,7 +79,8 @@ pub enum CommandError {
 /// What ffmpeg does with an output file that exists.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
 pub enum Overwrite {
-    /// It is left alone and ffmpeg ends (`-n`).
+    /// It is left alone and ffmpeg ends (`-n`). The files of an [`Output::pattern`] are looked after
+    /// by the [`Runner`](crate::Runner) only: ffmpeg itself replaces them.
     #[default]
     Refuse,
     /// It is written over (`-y`).

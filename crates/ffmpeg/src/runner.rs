@@ -5,6 +5,7 @@ mod container;
 mod drive;
 mod error;
 mod job;
+mod replaced;
 mod shared;
 mod shutdown;
 mod staged;
@@ -41,7 +42,10 @@ use crate::tracker::{Progress, Tracker};
 /// Every output that is one file is written beside its place and renamed when ffmpeg has
 /// succeeded and the file plays as long as expected; then it is on the disk. Otherwise nothing is
 /// left of it. An output that exists is replaced only with
-/// [`Overwrite::Replace`](crate::Overwrite::Replace).
+/// [`Overwrite::Replace`](crate::Overwrite::Replace); for an [`Output::pattern`](crate::Output::pattern)
+/// that is any file of its name or of its name with some number, looked for before the start. Names
+/// that a muxer makes up, such as those of the segments of a playlist, or from the time are not
+/// looked for.
 ///
 /// ```
 /// use longtake_ffmpeg::{FfmpegCommand, Input, Output, Runner};
@@ -273,6 +277,7 @@ impl Runner {
             return Err(RunError::Streaming { pipe: "pipe:1" });
         }
         self.command.args()?;
+        replaced::refuse(&self.command)?;
         let started = Instant::now();
         let ffmpeg = Ffmpeg::at(self.command.program())?;
         let (staged, in_place) = if self.write_in_place {

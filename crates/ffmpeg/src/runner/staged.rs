@@ -149,7 +149,7 @@ fn part_of(path: &Path) -> Option<PathBuf> {
     Some(path.with_file_name(name))
 }
 
-fn parent(path: &Path) -> &Path {
+pub(super) fn parent(path: &Path) -> &Path {
     match path.parent() {
         Some(folder) if !folder.as_os_str().is_empty() => folder,
         _ => Path::new("."),

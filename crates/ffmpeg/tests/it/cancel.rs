@@ -7,7 +7,8 @@ use std::thread;
 use std::time::{Duration, Instant};
 
 use longtake_ffmpeg::{
-    Cancel, Codec, Ffmpeg, FfmpegCommand, Input, Job, Mp4, Output, Partial, Phase, RunError, Runner,
+    Cancel, Codec, Ffmpeg, FfmpegCommand, Input, Job, Mp4, Output, Overwrite, Partial, Phase,
+    RunError, Runner,
 };
 use longtake_process::Signal;
 use nix::sys::signal;
@@ -129,6 +130,37 @@ fn a_finalize_keeps_what_was_recorded() {
         assert!(Mp4::open(&path).unwrap().duration > Duration::from_millis(300));
     }
     assert_eq!(names_in(dir.path()), ["false.mp4", "true.mp4"]);
+}
+
+#[test]
+fn a_finalize_in_the_second_pass_keeps_the_whole_file() {
+    let dir = tempfile::tempdir().unwrap();
+    for ffmpeg in both() {
+        let path = dir.path().join(format!("{}.mov", is_old(&ffmpeg)));
+        let raw = Output::file(&path).video_codec(Codec::encoder("rawvideo"));
+        let source = Input::lavfi("color=size=1280x720:rate=30:duration=6,format=yuv420p");
+        let command = ffmpeg.command().input(source).output(raw.faststart());
+        let command = command.overwrite(Overwrite::Replace);
+        // The pass takes some tenths of a second; on a busy machine we may come too late for it.
+        wait_until("it is cancelled in the second pass", || {
+            let job = Runner::new(command.clone()).spawn().unwrap();
+            let mut changes = job.changes();
+            if changes.any(|progress| progress.phase == Phase::Finalizing) {
+                job.cancel(Cancel::Finalize { grace: LONG });
+            }
+            let was_cancelled = match job.wait() {
+                Ok(_) => false,
+                Err(RunError::Cancelled { kept }) => {
+                    assert_eq!(kept, slice::from_ref(&path));
+                    true
+                }
+                Err(error) => panic!("{error:?}"),
+            };
+            let whole = Mp4::open(&path).unwrap();
+            assert_eq!(whole.duration, Duration::from_secs(6));
+            was_cancelled
+        });
+    }
 }
 
 #[test]

@@ -2,16 +2,15 @@
 
 use std::fs::{self, Permissions};
 use std::os::unix::fs::PermissionsExt;
-use std::os::unix::process::ExitStatusExt;
 use std::path::Path;
 
 use longtake_ffmpeg::{
-    Codec, Ending, Ffmpeg, FfmpegCommand, Input, Kind, Mp4, Output, Overwrite, classify,
+    Codec, Ending, Ffmpeg, FfmpegCommand, Input, Kind, Output, Overwrite, classify,
 };
-use longtake_process::{Child, Limit, Resource, Signal};
+use longtake_process::{Limit, Resource};
 use nix::unistd::geteuid;
 
-use crate::{Server, both, endless, finish, is_old, media, pictures, raw, run};
+use crate::{Server, both, finish, is_old, media, pictures, raw, run};
 
 /// The exit codes of 5.1 and 9.0.
 type Codes = (i32, i32);
@@ -369,79 +368,6 @@ fn a_seek_past_the_end_looks_like_success() {
             Ending::Finished,
             "only the duration of the output tells"
         );
-    }
-}
-
-/// An endless encoding into `path`, after its first progress.
-fn start(ffmpeg: &Ffmpeg, path: &Path) -> (Child, std::io::PipeReader) {
-    let output = Output::file(path)
-        .video_codec(X264())
-        .option("preset", "ultrafast");
-    let command = ffmpeg.command().input(endless().realtime()).output(output);
-    let (mut reader, writer) = std::io::pipe().unwrap();
-    let mut command = command
-        .overwrite(Overwrite::Replace)
-        .to_command_with_progress(writer.into(), None)
-        .unwrap();
-    let child = command.spawn().unwrap();
-    let mut seen = Vec::new();
-    while !seen.windows(9).any(|window| window == b"progress=") {
-        let mut byte = [0; 64];
-        let count = std::io::Read::read(&mut reader, &mut byte).unwrap();
-        assert_ne!(count, 0, "ffmpeg ended early");
-        seen.extend_from_slice(&byte[..count]);
-    }
-    (child, reader)
-}
-
-#[test]
-fn one_signal_stops_in_order() {
-    let dir = tempfile::tempdir().unwrap();
-    for ffmpeg in both() {
-        for signal in [Signal::Term, Signal::Int] {
-            let path = dir.path().join("x.mp4");
-            let (child, _progress) = start(&ffmpeg, &path);
-            child.signal(signal).unwrap();
-            let run = finish(child);
-            assert_eq!(run.exit.code(), Some(255));
-            assert!(Mp4::open(&path).unwrap().duration > std::time::Duration::ZERO);
-            // Understood without knowing who sent it: the log tells.
-            for we_signalled in [true, false] {
-                let ending = classify(run.exit, ffmpeg.version(), we_signalled, &run.log);
-                assert_eq!(ending, Ending::Stopped, "{:?}", run.log);
-            }
-        }
-    }
-}
-
-#[test]
-fn signals_that_kill_leave_no_index() {
-    let dir = tempfile::tempdir().unwrap();
-    for ffmpeg in both() {
-        for signal in [Signal::Quit, Signal::Hup, Signal::Kill] {
-            let path = dir.path().join("x.mp4");
-            let (child, _progress) = start(&ffmpeg, &path);
-            child.signal(signal).unwrap();
-            let run = finish(child);
-            assert_eq!(run.exit.signal(), Some(signal.as_raw()), "{signal}");
-            assert_eq!(run.kind(&ffmpeg, false), Some(Kind::Killed));
-            assert!(Mp4::open(&path).is_err());
-        }
-    }
-}
-
-#[test]
-fn a_signal_while_probing() {
-    let server = Server::start(b"");
-    for ffmpeg in both() {
-        let connections = server.connections();
-        let command = decode(&ffmpeg, Input::url(server.url()).format("mpegts")).to_command();
-        let child = command.unwrap().spawn().unwrap();
-        crate::wait_until("ffmpeg connects", || server.connections() > connections);
-        child.signal(Signal::Term).unwrap();
-        let run = finish(child);
-        let ending = classify(run.exit, ffmpeg.version(), true, &run.log);
-        assert_eq!(ending, Ending::Stopped, "{:?} {:?}", run.exit, run.log);
     }
 }
 

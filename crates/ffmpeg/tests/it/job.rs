@@ -14,10 +14,10 @@ use longtake_ffmpeg::{
 use crate::media::{self, file, segment};
 use crate::{Server, both, ending, endless, is_old, names_in, pictures, wait_until};
 
-const NO_ONE: fn(&longtake_ffmpeg::Progress) = |_| {};
+pub(crate) const NO_ONE: fn(&longtake_ffmpeg::Progress) = |_| {};
 
 /// Copies `input` into `path`.
-fn copy(ffmpeg: &Ffmpeg, input: Input, path: &Path) -> FfmpegCommand {
+pub(crate) fn copy(ffmpeg: &Ffmpeg, input: Input, path: &Path) -> FfmpegCommand {
     ffmpeg
         .command()
         .input(input)
@@ -80,82 +80,6 @@ fn an_output_appears_whole() {
         assert_eq!(media::numbers(&path), (0..450).collect::<Vec<_>>());
     }
     assert_eq!(names_in(dir.path()).len(), 3);
-}
-
-#[test]
-fn an_output_that_exists_is_replaced_only_when_asked_and_at_once() {
-    let dir = tempfile::tempdir().unwrap();
-    let path = dir.path().join("x.mp4");
-    for ffmpeg in both() {
-        fs::write(&path, "precious").unwrap();
-        let command = copy(&ffmpeg, Input::file(segment(0)), &path);
-        let refused = Runner::new(command.clone()).run(NO_ONE);
-        assert!(
-            matches!(refused, Err(RunError::OutputExists { .. })),
-            "{refused:?}"
-        );
-        assert_eq!(fs::read(&path).unwrap(), b"precious");
-
-        let bad =
-            copy(&ffmpeg, Input::file(file("nomoov.mp4")), &path).overwrite(Overwrite::Replace);
-        assert_eq!(ending(Runner::new(bad).run(NO_ONE)).0, Kind::InputInvalid);
-        assert_eq!(
-            fs::read(&path).unwrap(),
-            b"precious",
-            "a failure replaces nothing"
-        );
-
-        let replaced = Runner::new(command.overwrite(Overwrite::Replace)).run(NO_ONE);
-        assert_eq!(replaced.unwrap().duration, Some(Duration::from_secs(10)));
-    }
-    assert_eq!(names_in(dir.path()), ["x.mp4"]);
-}
-
-#[test]
-fn an_output_that_appears_meanwhile_is_not_replaced() {
-    let dir = tempfile::tempdir().unwrap();
-    let path = dir.path().join("x.mp4");
-    let [ffmpeg, _] = both();
-    let job = Runner::new(copy(
-        &ffmpeg,
-        Input::file(segment(0))
-            .realtime()
-            .duration(Duration::from_secs(1)),
-        &path,
-    ))
-    .spawn()
-    .unwrap();
-    fs::write(&path, "precious").unwrap();
-    assert!(matches!(job.wait(), Err(RunError::OutputExists { .. })));
-    assert_eq!(fs::read(&path).unwrap(), b"precious");
-    assert_eq!(names_in(dir.path()), ["x.mp4"]);
-}
-
-#[test]
-fn two_jobs_do_not_write_one_output() {
-    let dir = tempfile::tempdir().unwrap();
-    let path = dir.path().join("x.mp4");
-    let [ffmpeg, _] = both();
-    let command = || {
-        ffmpeg
-            .command()
-            .input(endless().realtime())
-            .output(Output::file(&path))
-    };
-    let first = Runner::new(command()).spawn().unwrap();
-    let second = Runner::new(command()).spawn();
-    assert!(
-        matches!(second, Err(RunError::OutputBusy { .. })),
-        "{second:?}"
-    );
-    drop(first);
-    assert_eq!(names_in(dir.path()), [""; 0]);
-    // What a crash left behind is in nobody's way.
-    fs::write(dir.path().join(".x.mp4.part"), "left behind").unwrap();
-    Runner::new(copy(&ffmpeg, Input::file(segment(0)), &path))
-        .run(NO_ONE)
-        .unwrap();
-    assert_eq!(names_in(dir.path()), ["x.mp4"]);
 }
 
 #[test]

@@ -114,6 +114,26 @@ fn forced_colours_are_read_all_the_same() {
 }
 
 #[test]
+fn a_line_that_comes_again_is_counted_only_when_asked_for() {
+    for ffmpeg in both() {
+        // An absolute level as ours turns counting off.
+        for (level, is_counted) in [("level+info", false), ("-repeat+level+info", true)] {
+            let prints = r"select=print(7\,16)";
+            let source = ["-f", "lavfi", "-i", "testsrc2=rate=30:duration=1"];
+            let filter = ["-filter:v", prints, "-f", "null", "-"];
+            let args = [&["-loglevel", level][..], &source, &filter].concat();
+            let run = finish(raw(&ffmpeg, &args).spawn().unwrap());
+            let lines: Vec<_> = run.lines.iter().map(|line| LogLine::parse(line)).collect();
+            let printed = lines.iter().filter(|line| line.text == b"7.000000");
+            let printed = printed.count() as u64;
+            let repeated: u64 = lines.iter().filter_map(|line| line.repeats).sum();
+            assert_eq!(printed + repeated, 30, "one a picture: {:?}", run.log);
+            assert_eq!(repeated > 0, is_counted, "{:?}", run.log);
+        }
+    }
+}
+
+#[test]
 fn statistics_glue_themselves_to_the_next_message() {
     let bitrot = media::file("bitrot.mp4");
     for ffmpeg in both() {

@@ -9,9 +9,12 @@ mod job;
 mod log;
 mod media;
 mod mp4;
+mod overwrite;
 mod probe;
 mod progress;
 mod server;
+mod signals;
+mod streaming;
 #[cfg(feature = "tokio")]
 mod tokio_job;
 
@@ -101,12 +104,14 @@ pub(crate) fn run(command: &FfmpegCommand) -> Run {
 
 /// Reads the log of a child to its end.
 pub(crate) fn finish(mut child: Child) -> Run {
+    let stderr = child.take_stderr().unwrap();
+    finish_reading(child, stderr)
+}
+
+/// Reads the rest of the log of a child.
+pub(crate) fn finish_reading(mut child: Child, mut stderr: impl Read) -> Run {
     let mut bytes = Vec::new();
-    child
-        .take_stderr()
-        .unwrap()
-        .read_to_end(&mut bytes)
-        .unwrap();
+    stderr.read_to_end(&mut bytes).unwrap();
     let (mut log, mut lines, mut splitter) = (LogTail::new(), Vec::new(), LineSplitter::default());
     let mut each = |line: longtake_process::Line<'_>| {
         lines.push(line.bytes().to_vec());

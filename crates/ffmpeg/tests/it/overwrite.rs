@@ -1,0 +1,132 @@
+//! Files that are there before a job, or that another job writes.
+
+use std::fs;
+use std::time::Duration;
+
+use longtake_ffmpeg::{FfmpegCommand, Input, Kind, Output, Overwrite, RunError, Runner};
+
+use crate::job::{NO_ONE, copy};
+use crate::media::{file, segment};
+use crate::{both, ending, endless, names_in, pictures};
+
+#[test]
+fn an_output_that_exists_is_replaced_only_when_asked_and_at_once() {
+    let dir = tempfile::tempdir().unwrap();
+    let path = dir.path().join("x.mp4");
+    for ffmpeg in both() {
+        fs::write(&path, "precious").unwrap();
+        let command = copy(&ffmpeg, Input::file(segment(0)), &path);
+        let refused = Runner::new(command.clone()).run(NO_ONE);
+        assert!(
+            matches!(refused, Err(RunError::OutputExists { .. })),
+            "{refused:?}"
+        );
+        assert_eq!(fs::read(&path).unwrap(), b"precious");
+
+        let bad =
+            copy(&ffmpeg, Input::file(file("nomoov.mp4")), &path).overwrite(Overwrite::Replace);
+        assert_eq!(ending(Runner::new(bad).run(NO_ONE)).0, Kind::InputInvalid);
+        assert_eq!(
+            fs::read(&path).unwrap(),
+            b"precious",
+            "a failure replaces nothing"
+        );
+
+        let replaced = Runner::new(command.overwrite(Overwrite::Replace)).run(NO_ONE);
+        assert_eq!(replaced.unwrap().duration, Some(Duration::from_secs(10)));
+    }
+    assert_eq!(names_in(dir.path()), ["x.mp4"]);
+}
+
+#[test]
+fn an_output_that_appears_meanwhile_is_not_replaced() {
+    let dir = tempfile::tempdir().unwrap();
+    let path = dir.path().join("x.mp4");
+    let [ffmpeg, _] = both();
+    let job = Runner::new(copy(
+        &ffmpeg,
+        Input::file(segment(0))
+            .realtime()
+            .duration(Duration::from_secs(1)),
+        &path,
+    ))
+    .spawn()
+    .unwrap();
+    fs::write(&path, "precious").unwrap();
+    assert!(matches!(job.wait(), Err(RunError::OutputExists { .. })));
+    assert_eq!(fs::read(&path).unwrap(), b"precious");
+    assert_eq!(names_in(dir.path()), ["x.mp4"]);
+}
+
+#[test]
+fn no_file_of_a_pattern_is_replaced_unasked() {
+    let dir = tempfile::tempdir().unwrap();
+    let path = |name: &str| dir.path().join(name);
+    let frames = || Output::pattern(path("frame%03d.jpg"));
+    let playlist = || Output::pattern(path("list.m3u8"));
+    let address = || {
+        Output::url(
+            format!("file:{}", path("address.mkv").display()),
+            "matroska",
+        )
+    };
+    let there = ["frame007.jpg", "list.m3u8", "address.mkv"];
+    for ffmpeg in both() {
+        for (output, name) in [frames(), playlist(), address()].into_iter().zip(there) {
+            fs::write(path(name), "precious").unwrap();
+            // The plain file is written beside its place, for which ffmpeg needs `-y`.
+            for plain in [None, Some(Output::file(path("x.mkv")))] {
+                let command = ffmpeg.command().input(pictures(1)).output(output.clone());
+                let command = plain.into_iter().fold(command, FfmpegCommand::output);
+                match Runner::new(command).run(NO_ONE) {
+                    Err(RunError::OutputExists { path: exists }) => assert_eq!(exists, path(name)),
+                    other => panic!("{name}: {other:?}"),
+                }
+                assert_eq!(fs::read(path(name)).unwrap(), b"precious");
+                assert_eq!(names_in(dir.path()), [name]);
+            }
+            let command = ffmpeg.command().input(pictures(1)).output(output);
+            let replaced = Runner::new(command.overwrite(Overwrite::Replace)).run(NO_ONE);
+            assert!(replaced.is_ok(), "{name}: {replaced:?}");
+            assert_ne!(fs::read(path(name)).unwrap(), b"precious");
+            for written in names_in(dir.path()) {
+                fs::remove_file(path(&written)).unwrap();
+            }
+        }
+        // Nothing is in the way of new ones.
+        for output in [frames(), playlist(), address()] {
+            let command = ffmpeg.command().input(pictures(1)).output(output);
+            Runner::new(command).run(NO_ONE).unwrap();
+        }
+        for written in names_in(dir.path()) {
+            fs::remove_file(path(&written)).unwrap();
+        }
+    }
+}
+
+#[test]
+fn two_jobs_do_not_write_one_output() {
+    let dir = tempfile::tempdir().unwrap();
+    let path = dir.path().join("x.mp4");
+    let [ffmpeg, _] = both();
+    let command = || {
+        ffmpeg
+            .command()
+            .input(endless().realtime())
+            .output(Output::file(&path))
+    };
+    let first = Runner::new(command()).spawn().unwrap();
+    let second = Runner::new(command()).spawn();
+    assert!(
+        matches!(second, Err(RunError::OutputBusy { .. })),
+        "{second:?}"
+    );
+    drop(first);
+    assert_eq!(names_in(dir.path()), [""; 0]);
+    // What a crash left behind is in nobody's way.
+    fs::write(dir.path().join(".x.mp4.part"), "left behind").unwrap();
+    Runner::new(copy(&ffmpeg, Input::file(segment(0)), &path))
+        .run(NO_ONE)
+        .unwrap();
+    assert_eq!(names_in(dir.path()), ["x.mp4"]);
+}
