@@ -30,25 +30,24 @@ fn main() -> Result<(), Box<dyn Error>> {
 
     // Devices deliver from here on, recorded or not.
     let capture = Capture::open(devices, DEFAULT_READY_TIMEOUT)?;
-    let options =
-        SessionOptions::default().chunks(ChunkOptions::default().length(Duration::from_secs(1)));
+    let length = Duration::from_secs(3);
+    let options = SessionOptions::default()
+        .chunks(ChunkOptions::default().length(Duration::from_secs(1)))
+        .max_duration(length);
     let (session, events) = Session::start(&capture, output.path(), options)?;
-    println!("recording into {}", session.folder().display());
+    println!("recording into {} for now", session.folder().display());
 
-    while session.elapsed() < Duration::from_secs(3) {
-        if let NextEvent::Event(event) = events.next(Duration::from_millis(100))
-            && let What::ChunkFinished {
-                file,
-                bytes,
-                packets,
-                ..
-            } = &event.what
-        {
-            println!("{file} is safe on the disk: {bytes} bytes, {packets:?}");
+    while session.elapsed() < length {
+        if let NextEvent::Event(event) = events.next(Duration::from_millis(100)) {
+            tell(&event.what);
         }
     }
 
     let summary = session.stop();
+    // What happened until then waits to be heard.
+    while let NextEvent::Event(event) = events.next(Duration::ZERO) {
+        tell(&event.what);
+    }
     for (stream, counts) in &summary.counts {
         println!(
             "{stream}: {} of {} are in chunks",
@@ -56,4 +55,16 @@ fn main() -> Result<(), Box<dyn Error>> {
         );
     }
     Ok(())
+}
+
+fn tell(what: &What) {
+    if let What::ChunkFinished {
+        file,
+        bytes,
+        packets,
+        ..
+    } = what
+    {
+        println!("{file} is safe on the disk: {bytes} bytes, {packets:?}");
+    }
 }

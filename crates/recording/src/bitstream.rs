@@ -110,6 +110,28 @@ impl Packager {
         Ok(packager)
     }
 
+    /// Begins with a byte stream with startcodes (Annex B) or with JPEGs, as encoders in hardware give
+    /// them. What a decoder must know comes with the packets. `video` is what the encoder was set to.
+    ///
+    /// # Errors
+    ///
+    /// `codec` is no video, or has a configuration that is not in its packets (FFV1).
+    pub fn for_stream(codec: Codec, video: VideoParameters) -> Result<Self, PackageError> {
+        match codec {
+            Codec::H264 | Codec::H265 | Codec::Mjpeg => {}
+            Codec::Ffv1 => return Err(PackageError::Configuration { codec }),
+            Codec::Json => return Err(PackageError::NotVideo),
+        }
+        let mut packager = Self {
+            codec,
+            video,
+            units: NalCodec::of(codec).map(Units::new),
+            parameters: None,
+        };
+        packager.configure(&Bytes::new())?;
+        Ok(packager)
+    }
+
     /// Brings one packet into Matroska's form; `None` before the first packet that a decoder could
     /// begin with in a stream that tells its parameters only there.
     ///
@@ -124,10 +146,23 @@ impl Packager {
         if let Some(extradata) = &frame.new_extradata {
             self.configure(extradata)?;
         }
+        self.package_bytes(frame.data, frame.keyframe)
+    }
+
+    /// Brings the bytes of one packet into Matroska's form, as [`package`](Self::package) does.
+    ///
+    /// # Errors
+    ///
+    /// The packet is malformed. Later ones may be taken.
+    pub fn package_bytes(
+        &mut self,
+        data: Bytes,
+        keyframe: bool,
+    ) -> Result<Option<SourcePacket>, PackageError> {
         let (data, keyframe) = match &mut self.units {
-            None => (frame.data, frame.keyframe || self.codec.is_intra_only()),
+            None => (data, keyframe || self.codec.is_intra_only()),
             Some(units) => units
-                .repackage(frame.data, frame.keyframe)
+                .repackage(data, keyframe)
                 .ok_or(PackageError::Packet { codec: self.codec })?,
         };
         if keyframe {

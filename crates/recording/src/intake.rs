@@ -1,7 +1,7 @@
 //! Where a stream enters a recording: counted, placed on session time, and queued.
 
 use std::sync::{
-    Arc, OnceLock,
+    Arc,
     atomic::{AtomicBool, Ordering},
 };
 
@@ -15,43 +15,8 @@ use crate::{
     frame::RawFormat,
     pts::Pts,
     queue::{QueueSender, Queued, weight},
+    session_time::{Placed, SessionTime},
 };
-
-/// Session time 0 of one recording: the capture time of the first thing that any stream hands over
-/// after the start.
-#[derive(Debug)]
-pub(crate) struct SessionZero {
-    started: Monotonic,
-    zero: OnceLock<Monotonic>,
-}
-
-impl SessionZero {
-    pub(crate) const fn new(started: Monotonic) -> Self {
-        Self {
-            started,
-            zero: OnceLock::new(),
-        }
-    }
-
-    /// When the recording was started: nothing from before is part of it.
-    pub(crate) const fn started(&self) -> Monotonic {
-        self.started
-    }
-
-    /// Session time 0, once there was a capture.
-    pub(crate) fn get(&self) -> Option<Monotonic> {
-        self.zero.get().copied()
-    }
-
-    /// The session time of a capture; `None` when it is from before the recording.
-    fn place(&self, at: Monotonic) -> Option<Pts> {
-        if at < self.started {
-            return None;
-        }
-        let pts = at.pts(*self.zero.get_or_init(|| at));
-        (pts >= Pts::ZERO).then_some(pts)
-    }
-}
 
 /// What a device handed over.
 #[derive(Debug)]
@@ -90,9 +55,11 @@ impl Queued for Arrival {
 /// The entrance of one stream.
 #[derive(Debug)]
 pub(crate) struct Intake {
-    zero: Arc<SessionZero>,
+    time: Arc<SessionTime>,
     counts: Arc<Mutex<Counts>>,
     queue: QueueSender<Arrival>,
+    /// Something was captured that is part of the recording.
+    begun: AtomicBool,
     clock_jumped: AtomicBool,
     /// Nothing is expected any more.
     ended: AtomicBool,
@@ -101,32 +68,36 @@ pub(crate) struct Intake {
 
 impl Intake {
     pub(crate) const fn new(
-        zero: Arc<SessionZero>,
+        time: Arc<SessionTime>,
         counts: Arc<Mutex<Counts>>,
         queue: QueueSender<Arrival>,
         failure: Arc<Mutex<Option<String>>>,
     ) -> Self {
         Self {
-            zero,
+            time,
             counts,
             queue,
+            begun: AtomicBool::new(false),
             clock_jumped: AtomicBool::new(false),
             ended: AtomicBool::new(false),
             failure,
         }
     }
 
-    /// Takes one capture. What was captured before session time 0 is not part of the recording and
-    /// not counted.
+    /// Takes one capture. What was captured before the stream began, or after the end of the
+    /// recording, is not part of it and not counted.
     pub(crate) fn take(&self, at: Monotonic, captured: Captured) {
         if let Captured::Sample(json) = &captured
             && !is_json_object(json)
         {
             return self.refuse(at);
         }
-        let Some(pts) = self.zero.place(at) else {
-            return;
+        let pts = match self.time.place(at) {
+            Placed::In(pts) => pts,
+            Placed::Before => return self.refuse_early(),
+            Placed::After => return,
         };
+        self.begun.store(true, Ordering::Relaxed);
         let after_clock_jump = self.clock_jumped.swap(false, Ordering::Relaxed);
         self.counts.lock().received += 1;
         match self.queue.offer(Arrival {
@@ -149,11 +120,24 @@ impl Intake {
 
     /// Counts something that cannot be recorded.
     pub(crate) fn refuse(&self, at: Monotonic) {
-        if self.zero.place(at).is_some() {
-            let mut counts = self.counts.lock();
-            counts.received += 1;
-            counts.lose(DropReason::Invalid, 1);
+        match self.time.place(at) {
+            Placed::In(_) => self.count_invalid(),
+            Placed::Before => self.refuse_early(),
+            Placed::After => {}
         }
+    }
+
+    /// A stream that has begun does not go back to before the recording.
+    fn refuse_early(&self) {
+        if self.begun.load(Ordering::Relaxed) {
+            self.count_invalid();
+        }
+    }
+
+    fn count_invalid(&self) {
+        let mut counts = self.counts.lock();
+        counts.received += 1;
+        counts.lose(DropReason::Invalid, 1);
     }
 
     pub(crate) fn note_clock_jump(&self) {
@@ -181,6 +165,8 @@ fn is_json_object(bytes: &[u8]) -> bool {
 
 #[cfg(test)]
 mod tests {
+    use std::time::Duration;
+
     use super::*;
     use crate::queue::{QueueReceiver, WhenFull, queue};
 
@@ -209,10 +195,13 @@ mod tests {
     }
 
     fn intake(max_bytes: usize) -> (Intake, Arc<Mutex<Counts>>, QueueReceiver<Arrival>) {
-        let zero = Arc::new(SessionZero::new(Monotonic(1_000)));
+        let time = Arc::new(SessionTime::new(
+            Monotonic(1_000),
+            Some(Duration::from_secs(1)),
+        ));
         let counts = Arc::default();
         let (sender, receiver) = queue(max_bytes, WhenFull::DropNewest);
-        let intake = Intake::new(zero, Arc::clone(&counts), sender, Arc::default());
+        let intake = Intake::new(time, Arc::clone(&counts), sender, Arc::default());
         (intake, counts, receiver)
     }
 
@@ -229,6 +218,21 @@ mod tests {
             "{fitting} fit in"
         );
         assert_eq!(counts.dropped[&DropReason::QueueFull], 100_000 - fitting);
+    }
+
+    #[test]
+    fn a_stream_that_goes_back_to_before_the_recording_is_counted() {
+        let (intake, counts, _receiver) = intake(1 << 20);
+        intake.take(Monotonic(999), object("{}"));
+        assert_eq!(counts.lock().received, 0, "it had not begun");
+        intake.take(Monotonic(1_000), object("{}"));
+        intake.take(Monotonic(-3_000), object("{}"));
+        intake.take(Monotonic(1_001_000), object("{}"));
+        let counts = counts.lock();
+        assert_eq!(
+            (counts.received, counts.dropped[&DropReason::Invalid]),
+            (2, 1)
+        );
     }
 
     #[test]
@@ -249,9 +253,9 @@ mod tests {
     #[test]
     fn session_time_begins_with_the_first_capture_after_the_start() {
         let (intake, counts, receiver) = intake(1 << 20);
-        let zero = &intake.zero;
+        let time = &intake.time;
         intake.take(Monotonic(999), object("{}"));
-        assert_eq!(zero.get(), None);
+        assert_eq!(time.zero(), None);
         intake.take(Monotonic(1_500), object("{}"));
         intake.take(Monotonic(1_499), object("{}"));
         intake.take(Monotonic(1_700), object("oops"));
@@ -259,7 +263,7 @@ mod tests {
         intake.take(Monotonic(2_500), object("{}"));
         intake.end(None);
         intake.take(Monotonic(3_500), object("{}"));
-        assert_eq!(zero.get(), Some(Monotonic(1_500)));
+        assert_eq!(time.zero(), Some(Monotonic(1_500)));
         let queued: Vec<_> = receiver
             .close_and_drain()
             .into_iter()
@@ -269,7 +273,7 @@ mod tests {
         let counts = counts.lock();
         assert_eq!(
             (counts.received, counts.dropped_total(), counts.in_flight()),
-            (3, 1, 2)
+            (4, 2, 2)
         );
     }
 }

@@ -1,37 +1,93 @@
 //! Records cameras and sensors into crash-safe Matroska chunks with exact timestamps.
+//!
+//! ```
+//! use std::time::Duration;
+//!
+//! use longtake_recording::{
+//!     Capture, DEFAULT_READY_TIMEOUT, Device, FakeImu, NextEvent, Session, SessionOptions, StreamSpec,
+//!     What, inspect,
+//! };
+//!
+//! # let output = tempfile::tempdir()?;
+//! # let output = output.path();
+//! // Devices deliver as soon as they are open, whether or not something is recorded.
+//! let devices: Vec<Box<dyn Device>> = vec![Box::new(FakeImu::new(StreamSpec::data("imu"), 100.0))];
+//! let capture = Capture::open(devices, DEFAULT_READY_TIMEOUT)?;
+//!
+//! let (session, events) = Session::start(&capture, output, SessionOptions::default())?;
+//! while session.elapsed() < Duration::from_millis(300) {
+//!     if let NextEvent::Event(event) = events.next(Duration::from_millis(50))
+//!         && let What::Dropped { reason, count } = event.what
+//!     {
+//!         println!("lost {count}: {reason}");
+//!     }
+//! }
+//! let summary = session.stop();
+//!
+//! let counts = &summary.counts["imu"];
+//! assert_eq!(counts.received, counts.written + counts.dropped_total());
+//! assert_eq!(inspect(&summary.folder)?.streams[0].packets, counts.written);
+//! # Ok::<(), Box<dyn std::error::Error>>(())
+//! ```
+//!
+//! From a source to a file:
+//!
+//! - A [`Device`] carries one or more streams. [`Camera`] (ffmpeg captures), [`FakeImu`] and
+//!   [`JsonLines`] come along; implement the trait for hardware of your own. What it captures goes into
+//!   an [`Outlet`]: raw frames, which an [`Encoder`] turns into packets, packets that are encoded
+//!   already (a [`Packager`] brings H.264 and H.265 into the form of the file), or samples.
+//! - [`Capture`] opens devices and keeps them open; [`Capture::tap`] shows the newest picture.
+//! - [`Session`] records what they deliver into a folder of its own, tells [`Events`] and counts
+//!   everything ([`Counts`]): received = written + dropped + in flight.
+//! - [`ChunkWriter`] cuts the streams into chunks. It can be used alone, for packets that are neither
+//!   captured nor encoded here.
+//! - Afterwards [`inspect`](inspect()) says what the files hold, [`recover`](recover()) makes whole what
+//!   a crash left, and [`export`](export()) makes one file of it. [`Manifest`] is what the recorder
+//!   wrote of it.
+//!
+//! Times on the way in are [`Monotonic`]; times in files are [`Pts`], session time in microseconds.
+
+mod clock;
+mod pts;
+mod stream;
+
+mod counts;
+mod frame;
+mod packet;
+
+mod capture;
+mod device;
+mod health;
+mod tap;
 
 mod anchor;
 mod bitstream;
-mod capture;
-mod chunk;
-mod chunk_file;
-mod clock;
-mod content;
-mod counts;
-mod device;
+mod nut;
+mod source;
+
 mod encoder;
 mod event;
-mod export;
-mod fault_text;
-mod find;
-mod frame;
-mod health;
-mod inspect;
 mod intake;
+mod queue;
+mod session;
+mod session_time;
+
+mod chunk;
+mod pace;
+
 mod lock;
 mod manifest;
-mod nut;
-mod pace;
-mod packet;
-mod pts;
-mod queue;
 mod recording_id;
+
+mod export;
+mod inspect;
 mod recover;
-mod session;
-mod source;
-mod stream;
+
+mod chunk_file;
+mod content;
+mod fault_text;
+mod find;
 mod survey;
-mod tap;
 mod wall_clock;
 
 pub use bitstream::{PackageError, Packager};
@@ -61,6 +117,7 @@ pub use inspect::{
     inspect, inspect_on,
 };
 pub use lock::{LockError, RecordingLock};
+pub use longtake_ffmpeg::Ffmpeg;
 pub use manifest::{
     MANIFEST_FILE, MANIFEST_VERSION, Manifest, ManifestChunk, ManifestStream, ReadManifestError,
     SetAside,

@@ -36,12 +36,13 @@ use crate::{
     device::Outlet,
     encoder::EncoderSettings,
     event::{Events, events},
-    intake::{Intake, SessionZero},
+    intake::Intake,
     lock::{LockError, RecordingLock},
     manifest::Manifest,
     pts::Pts,
     queue::{QueueSender, WhenFull, queue},
     recording_id::{ClaimError, RecordingId},
+    session_time::SessionTime,
     stream::{StreamIndex, StreamSpec},
 };
 
@@ -59,6 +60,7 @@ const MAX_NOTES: usize = 1 << 16;
 #[derive(Debug, Clone)]
 pub struct SessionOptions {
     chunks: ChunkOptions,
+    max_duration: Option<Duration>,
     queue_bytes: usize,
     ffmpeg: PathBuf,
     program: String,
@@ -77,6 +79,7 @@ impl Default for SessionOptions {
     fn default() -> Self {
         Self {
             chunks: ChunkOptions::default(),
+            max_duration: None,
             queue_bytes: DEFAULT_QUEUE_BYTES,
             ffmpeg: "ffmpeg".into(),
             program: concat!("longtake-recording ", env!("CARGO_PKG_VERSION")).into(),
@@ -91,6 +94,14 @@ impl SessionOptions {
     #[must_use]
     pub fn chunks(mut self, chunks: ChunkOptions) -> Self {
         self.chunks = chunks;
+        self
+    }
+
+    /// Sets how long the recording is: what is captured at this session time or later is not part of
+    /// it. It still runs until it is stopped. Default: as long as it runs.
+    #[must_use]
+    pub const fn max_duration(mut self, duration: Duration) -> Self {
+        self.max_duration = Some(duration);
         self
     }
 
@@ -122,7 +133,7 @@ impl SessionOptions {
         self
     }
 
-    /// Sets how the stream called `name` is recorded.
+    /// Sets how the stream called `name` is recorded. A device must carry one of that name.
     #[must_use]
     pub fn stream(mut self, name: impl Into<String>, options: StreamOptions) -> Self {
         self.streams.insert(name.into(), options);
@@ -150,6 +161,12 @@ impl StreamOptions {
 #[derive(Debug, thiserror::Error)]
 #[non_exhaustive]
 pub enum StartError {
+    /// There are options for a stream that no device carries.
+    #[error("no device carries a stream called {name:?}")]
+    UnknownStream {
+        /// The name.
+        name: String,
+    },
     /// No folder could be made for it.
     #[error("cannot make a folder for the recording")]
     Claim(#[source] ClaimError),
@@ -166,7 +183,7 @@ pub enum StartError {
 pub struct Session {
     recording_id: RecordingId,
     folder: PathBuf,
-    zero: Arc<SessionZero>,
+    time: Arc<SessionTime>,
     streams: Vec<Arc<StreamState>>,
     unfinished: Arc<AtomicUsize>,
     running: Mutex<Option<Box<Running>>>,
@@ -223,13 +240,18 @@ impl Session {
     ///
     /// # Errors
     ///
-    /// The folder cannot be made or locked, or the system is out of threads.
+    /// There are options for an unknown stream, the folder cannot be made or locked, or the system is
+    /// out of threads.
     pub fn start(
         capture: &Capture,
         output: &Path,
         options: SessionOptions,
     ) -> Result<(Self, Events), StartError> {
         let specs = capture.streams();
+        let is_unknown = |name: &&String| specs.iter().all(|spec| spec.name != **name);
+        if let Some(name) = options.streams.keys().find(is_unknown).cloned() {
+            return Err(StartError::UnknownStream { name });
+        }
         let keeper_thread = WaitingThread::spawn("keeper").map_err(StartError::Thread)?;
         let mux_thread = WaitingThread::spawn("mux").map_err(StartError::Thread)?;
         let worker_threads = (0..specs.len())
@@ -245,7 +267,7 @@ impl Session {
             .iter()
             .map(|spec| Arc::new(StreamState::new(spec)))
             .collect();
-        let zero = Arc::new(SessionZero::new(Monotonic::now()));
+        let time = Arc::new(SessionTime::new(Monotonic::now(), options.max_duration));
         let (notes, noted) = bounded(MAX_NOTES);
         let (to_mux, from_workers) = queue(MUX_QUEUE_BYTES, WhenFull::Block);
         let (event_sender, events) = events();
@@ -259,7 +281,7 @@ impl Session {
             storage: Arc::clone(&storage),
             folder: folder.clone(),
             manifest,
-            zero: Arc::clone(&zero),
+            time: Arc::clone(&time),
             streams: streams.clone(),
             events: event_sender,
         };
@@ -275,7 +297,7 @@ impl Session {
             devices: capture.devices(),
             host: host_name(),
             program: options.program.clone(),
-            zero: Arc::clone(&zero),
+            time: Arc::clone(&time),
             streams: streams.clone(),
             notes: notes.clone(),
         };
@@ -293,7 +315,7 @@ impl Session {
             let (sender, arrivals) = queue(options.queue_bytes, stream_options.when_full);
             let failure = Arc::default();
             intakes.push(Arc::new(Intake::new(
-                Arc::clone(&zero),
+                Arc::clone(&time),
                 Arc::clone(&state.upstream),
                 sender,
                 Arc::clone(&failure),
@@ -337,7 +359,7 @@ impl Session {
         let session = Self {
             recording_id,
             folder,
-            zero,
+            time,
             streams,
             unfinished,
             running: Mutex::new(Some(Box::new(running))),
@@ -358,7 +380,7 @@ impl Session {
 
     /// How long it has been since session time 0; before the first capture, since the start.
     pub fn elapsed(&self) -> Duration {
-        let began = self.zero.get().unwrap_or_else(|| self.zero.started());
+        let began = self.time.zero().unwrap_or_else(|| self.time.started());
         Monotonic::now().since(began)
     }
 

@@ -14,13 +14,13 @@ use tracing::error;
 
 use super::StreamState;
 use crate::{
-    clock::{ClockPair, Monotonic},
+    clock::Monotonic,
     counts::{Counts, DropReason, Gap, GapReason},
     event::{Event, EventSender, What},
-    intake::SessionZero,
     manifest::{Manifest, ManifestChunk},
     pts::Pts,
     recording_id::RecordingId,
+    session_time::SessionTime,
     stream::{CodecParameters, StreamIndex},
 };
 
@@ -70,7 +70,7 @@ pub(super) struct Keeper {
     pub(super) storage: Arc<dyn Storage>,
     pub(super) folder: PathBuf,
     pub(super) manifest: Manifest,
-    pub(super) zero: Arc<SessionZero>,
+    pub(super) time: Arc<SessionTime>,
     pub(super) streams: Vec<Arc<StreamState>>,
     pub(super) events: EventSender,
 }
@@ -129,12 +129,12 @@ struct Books {
 
 impl Books {
     fn tell_start(&mut self) {
-        let Some(zero) = self.keeper.zero.get().filter(|_| !self.started) else {
+        let started_at = self.keeper.time.started_at().filter(|_| !self.started);
+        let Some(started_at) = started_at else {
             return;
         };
         self.started = true;
-        let pair = ClockPair::now(zero);
-        self.keeper.manifest.started_at = pair.realtime_at(Pts::ZERO).unwrap_or(pair.realtime);
+        self.keeper.manifest.started_at = started_at;
         let streams = self
             .keeper
             .streams
@@ -224,10 +224,9 @@ impl Books {
     fn close(mut self, stopped_at: Option<Monotonic>) -> Ended {
         self.tell_start();
         self.tell_drops();
-        let zero = self.keeper.zero.get();
-        let stop = zero
-            .zip(stopped_at)
-            .map_or(Pts::ZERO, |(zero, at)| at.pts(zero).max(Pts::ZERO));
+        let stop = stopped_at
+            .and_then(|at| self.keeper.time.at(at))
+            .unwrap_or(Pts::ZERO);
         self.keeper.manifest.stop(stop, Timestamp::now());
         self.write_manifest();
         let counts: BTreeMap<_, _> = self
@@ -271,11 +270,7 @@ impl Books {
     }
 
     fn tell(&self, stream: Option<StreamIndex>, what: What) {
-        let now = self
-            .keeper
-            .zero
-            .get()
-            .map_or(Pts::ZERO, |zero| Monotonic::now().pts(zero));
+        let now = self.keeper.time.at(Monotonic::now()).unwrap_or(Pts::ZERO);
         self.tell_at(now, stream, what);
     }
 

@@ -22,12 +22,11 @@ use crate::{
     clock::ClockPair,
     counts::DropReason,
     fault_text::with_sources,
-    intake::SessionZero,
     manifest::ManifestChunk,
     packet::Packet,
-    pts::Pts,
     queue::{QueueReceiver, Queued, Taken, weight},
     recording_id::RecordingId,
+    session_time::SessionTime,
     stream::{CodecParameters, StreamIndex},
 };
 
@@ -69,7 +68,7 @@ pub(super) struct Mux {
     pub(super) devices: Vec<DeviceSummary>,
     pub(super) host: String,
     pub(super) program: String,
-    pub(super) zero: Arc<SessionZero>,
+    pub(super) time: Arc<SessionTime>,
     pub(super) streams: Vec<Arc<StreamState>>,
     pub(super) notes: Sender<Note>,
 }
@@ -134,12 +133,11 @@ impl Mux {
     }
 
     fn create_writer(&self) -> Result<ChunkWriter, CreateWriterError> {
-        let zero = self
-            .zero
-            .get()
+        let (zero, started_at) = self
+            .time
+            .zero()
+            .zip(self.time.started_at())
             .expect("a packet came, so there was a capture");
-        let pair = ClockPair::now(zero);
-        let started_at = pair.realtime_at(Pts::ZERO).unwrap_or(pair.realtime);
         let facts =
             RecordingFacts::new(self.recording_id, started_at, move || ClockPair::now(zero))
                 .devices(self.devices.clone())

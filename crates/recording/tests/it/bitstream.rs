@@ -2,7 +2,7 @@
 
 use std::{fs, path::Path, process::Command};
 
-use longtake_recording::{Codec, NutReader, Packager, SourcePacket};
+use longtake_recording::{Codec, NutReader, Packager, SourcePacket, VideoParameters};
 use tempfile::tempdir;
 
 use crate::ffmpeg::{matroska, probe, run, words};
@@ -100,6 +100,62 @@ fn h264_is_as_ffmpeg_writes_it() {
     ] {
         check(&format!("{SOURCE} -c:v libx264 {options}"), "nut");
     }
+}
+
+/// An encoder in hardware tells nothing but its packets.
+#[test]
+fn a_byte_stream_alone_gives_the_same_packets() {
+    for (codec, options) in [
+        (
+            Codec::H264,
+            "-c:v libx264 -g 10 -pix_fmt yuv420p -x264-params repeat-headers=1",
+        ),
+        (
+            Codec::H265,
+            "-c:v libx265 -g 10 -pix_fmt yuv420p -x265-params log-level=none:repeat-headers=1",
+        ),
+        (Codec::Mjpeg, "-c:v mjpeg -pix_fmt yuvj420p"),
+    ] {
+        let nut = run(words(&format!("{SOURCE} {options} -f nut -")));
+        let mut reader = NutReader::new();
+        reader.push(&nut);
+        let video = VideoParameters {
+            width: 174,
+            height: 98,
+            fps: None,
+        };
+        let mut packager = Packager::for_stream(codec, video).unwrap();
+        let mut packets = Vec::new();
+        while let Some(frame) = reader.next_frame().unwrap() {
+            packets.extend(packager.package_bytes(frame.data, frame.keyframe).unwrap());
+        }
+        let told = package(&nut);
+        assert_eq!(packets.len(), 40, "{codec}");
+        for (packet, told) in packets.iter().zip(&told) {
+            assert_eq!(
+                (&packet.data, packet.keyframe),
+                (&told.data, told.keyframe),
+                "{codec}"
+            );
+        }
+        let parameters = &packets[0].parameters;
+        assert_eq!(
+            parameters.codec_private, told[0].parameters.codec_private,
+            "{codec}"
+        );
+        assert_eq!(parameters.video, Some(video), "{codec}");
+    }
+    assert!(
+        Packager::for_stream(
+            Codec::Ffv1,
+            VideoParameters {
+                width: 8,
+                height: 8,
+                fps: None
+            }
+        )
+        .is_err()
+    );
 }
 
 #[test]

@@ -14,9 +14,9 @@ use longtake_durable::RealStorage;
 use longtake_ffmpeg::Ffmpeg;
 use longtake_matroska::Reader;
 use longtake_recording::{
-    Camera, Capture, ChunkOptions, Codec, Delivery, Device, DeviceFault, EncoderSettings, Event,
-    Events, FakeImu, FrameRate, Manifest, Monotonic, NextEvent, Outlet, RawFormat, Session,
-    SessionOptions, StreamOptions, StreamSpec, VideoEncoder, What, WhenFull,
+    CHUNK_TAG, Camera, Capture, ChunkOptions, Codec, Delivery, Device, DeviceFault,
+    EncoderSettings, Event, Events, FakeImu, FrameRate, Manifest, Monotonic, NextEvent, Outlet,
+    RawFormat, Session, SessionOptions, StreamOptions, StreamSpec, VideoEncoder, What, WhenFull,
 };
 
 const PATIENCE: Duration = Duration::from_secs(60);
@@ -472,6 +472,64 @@ fn a_recording_without_a_capture_has_a_length() {
         Duration::ZERO,
         "nothing was captured"
     );
+}
+
+#[test]
+fn a_recording_of_a_given_length_holds_what_was_captured_before_its_end() {
+    let output = tempfile::tempdir().unwrap();
+    let (rig, log) = Rig::new(Vec::new(), Duration::from_secs(5));
+    let capture = Capture::open(vec![Box::new(rig)], PATIENCE).unwrap();
+    let options = options(&[]).max_duration(Duration::from_secs(2));
+    let (session, events) = Session::start(&capture, output.path(), options).unwrap();
+    follow(&session, &events);
+    let zero = captured_zero(&log);
+    let captured = log.lock().unwrap()["imu"].clone();
+    let wanted: Vec<_> = captured
+        .iter()
+        .map(|at| at - zero)
+        .filter(|pts| *pts < 2_000_000)
+        .collect();
+    assert_eq!(stored(session.folder())["imu"], wanted);
+    let manifest = Manifest::read(&RealStorage, session.folder()).unwrap();
+    assert_eq!(manifest.chunks.len(), 1, "none begins at the end");
+    let counts = &manifest.stream("imu").unwrap().counts;
+    assert_eq!(counts.received, wanted.len() as u64, "{counts:?}");
+    assert!(manifest.duration_s <= 2.0);
+}
+
+#[test]
+fn the_chunks_and_the_manifest_tell_one_start() {
+    let output = tempfile::tempdir().unwrap();
+    let capture = Talker::capture(10, None);
+    let (session, _events) =
+        Session::start(&capture, output.path(), SessionOptions::default()).unwrap();
+    wait_until(|| written(&session, "imu") > 0);
+    session.stop();
+    let manifest = Manifest::read(&RealStorage, session.folder()).unwrap();
+    let chunk = File::open(session.folder().join("00001.mkv")).unwrap();
+    let reader = Reader::new(chunk).unwrap();
+    let tag = reader
+        .header()
+        .info
+        .tags
+        .iter()
+        .find(|tag| tag.name == CHUNK_TAG);
+    let header: serde_json::Value = serde_json::from_str(&tag.unwrap().value).unwrap();
+    assert_eq!(header["started_at"], manifest.started_at.to_string());
+}
+
+#[test]
+fn options_for_a_stream_that_is_not_there_are_refused() {
+    let output = tempfile::tempdir().unwrap();
+    let imu = FakeImu::new(StreamSpec::data("imu"), 100.0);
+    let capture = Capture::open(vec![Box::new(imu)], PATIENCE).unwrap();
+    let options = SessionOptions::default().stream("inu", StreamOptions::default());
+    let error = Session::start(&capture, output.path(), options).unwrap_err();
+    assert_eq!(
+        error.to_string(),
+        "no device carries a stream called \"inu\""
+    );
+    assert!(fs::read_dir(output.path()).unwrap().next().is_none());
 }
 
 #[test]
