@@ -133,7 +133,9 @@ pub use recover::{
 pub use session::{
     DEFAULT_QUEUE_BYTES, Session, SessionOptions, StartError, StreamOptions, Summary,
 };
-pub use source::{Camera, Delivery, FakeImu, JsonLines, SensorSource, SourceError, VideoSource};
+pub use source::{
+    Camera, Delivery, FakeImu, JsonLines, SensorSource, SourceError, V4l2Mode, VideoSource,
+};
 pub use stream::{
     Codec, CodecParameters, FrameRate, StreamIndex, StreamKind, StreamSpec, VideoParameters,
 };

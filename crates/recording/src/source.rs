@@ -10,4 +10,4 @@ pub use camera::Camera;
 pub use fake_imu::FakeImu;
 pub use json_lines::JsonLines;
 pub use plan::Delivery;
-pub use spec::{SensorSource, SourceError, VideoSource};
+pub use spec::{SensorSource, SourceError, V4l2Mode, VideoSource};

@@ -4,7 +4,7 @@ use std::path::Path;
 
 use longtake_ffmpeg::{Codec as FfmpegCodec, FfmpegCommand, Input, Output};
 
-use super::VideoSource;
+use super::{V4l2Mode, VideoSource};
 
 /// How long a network camera may say nothing before ffmpeg gives up, in microseconds.
 const RTSP_TIMEOUT_US: &str = "10000000";
@@ -73,14 +73,7 @@ fn input(source: &VideoSource, delivery: &Delivery) -> Input {
         VideoSource::TestPicture { width, height, fps } => {
             Input::lavfi(format!("testsrc2=size={width}x{height}:rate={fps}")).realtime()
         }
-        VideoSource::V4l2 { path } => {
-            // The kernel's own monotonic timestamps: -timestamps abs would take the wall clock.
-            let camera = Input::device("v4l2", path).option("timestamps", "default");
-            match delivery {
-                Delivery::Copied => camera.option("input_format", "mjpeg"),
-                Delivery::Decoded { .. } => camera,
-            }
-        }
+        VideoSource::V4l2 { path, mode } => v4l2(path, mode, delivery),
         VideoSource::Rtsp { url } => Input::url(url)
             .option("rtsp_transport", "tcp")
             .option("timeout", RTSP_TIMEOUT_US)
@@ -89,15 +82,42 @@ fn input(source: &VideoSource, delivery: &Delivery) -> Input {
     }
 }
 
+fn v4l2(path: &Path, mode: &V4l2Mode, delivery: &Delivery) -> Input {
+    // The kernel's own monotonic timestamps: -timestamps abs would take the wall clock.
+    let mut camera = Input::device("v4l2", path).option("timestamps", "default");
+    let copied = matches!(delivery, Delivery::Copied).then_some("mjpeg");
+    if let Some(format) = mode.format.as_deref().or(copied) {
+        camera = camera.option("input_format", format);
+    }
+    if let Some((width, height)) = mode.size {
+        camera = camera.option("video_size", format!("{width}x{height}"));
+    }
+    if let Some(fps) = mode.fps {
+        camera = camera.option("framerate", fps.to_string());
+    }
+    camera
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::stream::FrameRate;
 
     /// Compares the command from its inputs on.
     #[track_caller]
     fn check(source: &str, delivery: &Delivery, want_input: &str, want_codec: &str) {
         let source = source.parse().unwrap();
-        let command = capture_command(Path::new("ffmpeg"), &source, delivery).to_string();
+        check_command(&source, delivery, want_input, want_codec);
+    }
+
+    #[track_caller]
+    fn check_command(
+        source: &VideoSource,
+        delivery: &Delivery,
+        want_input: &str,
+        want_codec: &str,
+    ) {
+        let command = capture_command(Path::new("ffmpeg"), source, delivery).to_string();
         let pixel_format = match delivery {
             Delivery::Copied => "",
             Delivery::Decoded { .. } => " -pix_fmt gray16le",
@@ -149,6 +169,22 @@ mod tests {
             "file:-x:1.mp4",
             &Delivery::Copied,
             "-re -i file:-x:1.mp4",
+            "-c:v copy",
+        );
+    }
+
+    #[test]
+    fn what_a_camera_is_asked_for() {
+        let mode = V4l2Mode::default()
+            .size(1280, 720)
+            .fps(FrameRate::new(30, 1).unwrap())
+            .format("h264");
+        let path = "/dev/video0".into();
+        check_command(
+            &VideoSource::V4l2 { path, mode },
+            &Delivery::Copied,
+            "-f v4l2 -timestamps default -input_format h264 -video_size 1280x720 -framerate 30 \
+             -i /dev/video0",
             "-c:v copy",
         );
     }

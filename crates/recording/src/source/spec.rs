@@ -28,6 +28,8 @@ pub enum VideoSource {
     V4l2 {
         /// Its device file.
         path: PathBuf,
+        /// What it is asked for.
+        mode: V4l2Mode,
     },
     /// `rtsp://…` or `rtsps://…`: a network camera, over TCP.
     Rtsp {
@@ -39,6 +41,38 @@ pub enum VideoSource {
         /// The file.
         path: PathBuf,
     },
+}
+
+/// What a V4L2 camera is asked for. What is not said here is left as the camera has it.
+/// `v4l2-ctl --list-formats-ext` shows what a camera can do.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub struct V4l2Mode {
+    pub(super) size: Option<(u32, u32)>,
+    pub(super) fps: Option<FrameRate>,
+    pub(super) format: Option<String>,
+}
+
+impl V4l2Mode {
+    /// Sets width and height in pixels.
+    #[must_use]
+    pub const fn size(mut self, width: u32, height: u32) -> Self {
+        self.size = Some((width, height));
+        self
+    }
+
+    /// Sets how many frames a second the camera takes.
+    #[must_use]
+    pub const fn fps(mut self, fps: FrameRate) -> Self {
+        self.fps = Some(fps);
+        self
+    }
+
+    /// Sets in which form the camera sends its pictures, by ffmpeg's name: `mjpeg`, `yuyv422`, `h264`.
+    #[must_use]
+    pub fn format(mut self, format: impl Into<String>) -> Self {
+        self.format = Some(format.into());
+        self
+    }
 }
 
 /// Where sensor samples come from.
@@ -99,7 +133,8 @@ impl FromStr for VideoSource {
         }
         if let Some(path) = text.strip_prefix("v4l2:") {
             let path = existing_name(text, path, "v4l2:/dev/videoN")?;
-            return Ok(Self::V4l2 { path });
+            let mode = V4l2Mode::default();
+            return Ok(Self::V4l2 { path, mode });
         }
         if let Some(path) = text.strip_prefix("file:") {
             let path = existing_name(text, path, "file:PATH")?;
@@ -147,7 +182,7 @@ impl fmt::Display for VideoSource {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
             Self::TestPicture { width, height, fps } => write!(f, "testsrc:{width}x{height}@{fps}"),
-            Self::V4l2 { path } => write!(f, "v4l2:{}", path.display()),
+            Self::V4l2 { path, .. } => write!(f, "v4l2:{}", path.display()),
             Self::Rtsp { url } => f.write_str(&without_credentials(url)),
             Self::File { path } => write!(f, "file:{}", path.display()),
         }
