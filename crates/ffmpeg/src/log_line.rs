@@ -28,6 +28,10 @@ impl<'a> LogLine<'a> {
     /// Reads one line without its line end; any bytes give some line.
     #[must_use]
     pub fn parse(line: &'a [u8]) -> Self {
+        // Whatever can be in front of a message has one of these; lines of progress have neither.
+        if memchr::memchr2(b'[', b'\r', line).is_none() {
+            return Self::unmarked(line);
+        }
         let line = without_colours(after_carriage_return(line));
         let (context, rest) = contexts(line);
         if let Some((level, text)) = bracketed_level(rest) {
@@ -38,23 +42,24 @@ impl<'a> LogLine<'a> {
                 repeats: None,
             };
         }
-        if context.is_none() {
-            if let Some(library_line) = library_line(line) {
-                return library_line;
-            }
-            let repeats = repeats(line);
+        if context.is_some() {
             return Self {
                 level: None,
-                context: None,
-                text: line.trim_ascii(),
-                repeats,
+                context,
+                text: rest,
+                repeats: None,
             };
         }
+        library_line(line).unwrap_or_else(|| Self::unmarked(line))
+    }
+
+    fn unmarked(line: &'a [u8]) -> Self {
+        let text = line.trim_ascii();
         Self {
             level: None,
-            context,
-            text: rest,
-            repeats: None,
+            context: None,
+            text,
+            repeats: repeats(text),
         }
     }
 }
@@ -129,11 +134,9 @@ fn library_line(line: &[u8]) -> Option<LogLine<'_>> {
     })
 }
 
-/// Reads `    Last message repeated 3 times`.
-fn repeats(line: &[u8]) -> Option<u64> {
-    let count = line
-        .trim_ascii_start()
-        .strip_prefix(b"Last message repeated ")?;
+/// Reads `Last message repeated 3 times`.
+fn repeats(text: &[u8]) -> Option<u64> {
+    let count = text.strip_prefix(b"Last message repeated ")?;
     std::str::from_utf8(count.strip_suffix(b" times")?)
         .ok()?
         .parse()
