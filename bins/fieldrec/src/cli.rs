@@ -49,10 +49,12 @@ Sources of --video:
 KEYs of --video:
   codec=libx264|libx265|ffv1|mjpeg|copy   bitrate=2M   pixel-format=yuv420p
   preset=superfast   tune=zerolatency     fps=15
+  input-size=1280x720   input-fps=30      input-format=mjpeg    (what a v4l2 camera is asked for)
   Only trailing ,KEY=VALUE with one of these keys is split off, so a URL may hold commas.
 Sources of --sensor:
   fake-imu:HZ          a made-up accelerometer and gyroscope
-  jsonl:PATH           one JSON object a line, from a file or a named pipe
+  jsonl:PATH           one JSON object a line, from a file to its end, or from a named pipe as
+                       they come; each gets the time at which it was read
   jsonl:-              one JSON object a line, from standard input
 
 One Ctrl-C (SIGINT) or SIGTERM stops in order: everything captured is written. A second one stops

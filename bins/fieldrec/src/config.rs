@@ -43,6 +43,15 @@ pub(crate) struct VideoConfig {
     pub(crate) name: String,
     /// Where it comes from.
     pub(crate) source: String,
+    /// The size that a V4L2 camera is asked for, such as 1280x720.
+    #[serde(default)]
+    pub(crate) input_size: Option<String>,
+    /// The rate that a V4L2 camera is asked for.
+    #[serde(default)]
+    pub(crate) input_fps: Option<String>,
+    /// The form in which a V4L2 camera sends its pictures, by ffmpeg's name: mjpeg, yuyv422, h264.
+    #[serde(default)]
+    pub(crate) input_format: Option<String>,
     /// libx264, libx265, ffv1, mjpeg or copy.
     #[serde(default)]
     pub(crate) codec: Option<String>,
@@ -103,6 +112,9 @@ impl VideoConfig {
         Self {
             name: name.to_owned(),
             source: source.to_owned(),
+            input_size: None,
+            input_fps: None,
+            input_format: None,
             codec: None,
             bitrate: None,
             pixel_format: None,
@@ -136,22 +148,13 @@ impl Config {
         self.queue_bytes = flags.queue_bytes.or(self.queue_bytes);
         self.ffmpeg = flags.programs.ffmpeg.or(self.ffmpeg);
         self.ffprobe = flags.programs.ffprobe.or(self.ffprobe);
-        for video in flags.video {
-            match self.video.iter_mut().find(|known| known.name == video.name) {
-                Some(known) => *known = video,
-                None => self.video.push(video),
-            }
-        }
-        for sensor in flags.sensor {
-            match self
-                .sensor
-                .iter_mut()
-                .find(|known| known.name == sensor.name)
-            {
-                Some(known) => *known = sensor,
-                None => self.sensor.push(sensor),
-            }
-        }
+        // Two flags with one name stay, and are refused.
+        let is_named = |name: &str| flags.video.iter().any(|video| video.name == name);
+        self.video.retain(|video| !is_named(&video.name));
+        self.video.extend(flags.video);
+        let is_named = |name: &str| flags.sensor.iter().any(|sensor| sensor.name == name);
+        self.sensor.retain(|sensor| !is_named(&sensor.name));
+        self.sensor.extend(flags.sensor);
         self
     }
 }

@@ -20,6 +20,16 @@ use crate::{cli::ExportArgs, failure::Failure, output};
 
 /// Copies a recording, or a range of it, into one file. A signal cancels it and leaves nothing.
 pub(crate) fn run(args: &ExportArgs) -> Result<(), Failure> {
+    if !args
+        .output
+        .extension()
+        .is_some_and(|name| name.eq_ignore_ascii_case("mkv"))
+    {
+        return Err(Failure::usage(format!(
+            "an export is a Matroska file: call {} something that ends with .mkv",
+            args.output.display()
+        )));
+    }
     let cancelled = Arc::new(AtomicBool::new(false));
     let asked = Arc::clone(&cancelled);
     let signals =

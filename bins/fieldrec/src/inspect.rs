@@ -59,7 +59,7 @@ fn stream_line(stream: &InspectedStream) -> String {
 
 fn chunk_line(chunk: &InspectedChunk) -> String {
     let state = match (&chunk.damage, chunk.complete) {
-        (Some(damage), _) => format!("damaged: {damage}"),
+        (Some(damage), _) => damage.clone(),
         (None, true) => "complete".to_owned(),
         (None, false) => "not finished".to_owned(),
     };

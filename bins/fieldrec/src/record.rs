@@ -25,6 +25,9 @@ use crate::{
     wiring::{self, Wiring},
 };
 
+/// How long what was captured before the end of a recording of given length may be on its way.
+const ON_ITS_WAY: Duration = Duration::from_millis(200);
+
 /// How often the live line is renewed, and a stop looked for.
 const TURN: Duration = Duration::from_millis(100);
 
@@ -57,7 +60,7 @@ pub(crate) fn run(args: RecordArgs) -> Result<(), Failure> {
     let capture = Capture::open(devices, patience).map_err(wiring::open_failure)?;
     let (session, events) = Session::start(&capture, &output, session).map_err(Failure::failed)?;
 
-    let limit = config.duration.map(|span| span.0);
+    let limit = config.duration.map(|span| span.0 + ON_ITS_WAY);
     let recording = Recording {
         session,
         events,

@@ -71,10 +71,14 @@ fn for_people(recovered: &Recovered) -> String {
         let _infallible = writeln!(text, "    {}: {what}", chunk.file);
     }
     for stream in &recovered.streams {
+        let lost = match stream.lost {
+            0 => "none known to be lost in the crash".to_owned(),
+            lost => format!("at least {lost} lost in the crash"),
+        };
         let _infallible = writeln!(
             text,
-            "    {}: {} packets, at least {} lost",
-            stream.name, stream.packets, stream.lost
+            "    {}: {} packets, {lost}",
+            stream.name, stream.packets
         );
     }
     text

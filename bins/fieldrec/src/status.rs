@@ -6,7 +6,7 @@ use std::{
     time::Duration,
 };
 
-use longtake_recording::{Counts, Event, What};
+use longtake_recording::{Counts, DropReason, Event, GapReason, What};
 
 /// Writes events for people: plain lines, and on a terminal one live line below them.
 #[derive(Debug)]
@@ -81,8 +81,18 @@ fn line_of(event: &Event) -> Option<String> {
             format!("{file} is finished, {}", bytesize::ByteSize(*bytes))
         }
         What::Stalled { .. } => format!("{stream} has gone silent"),
-        What::Dropped { reason, count } => format!("{stream} lost {count} ({reason})"),
+        What::Dropped { reason, count } => {
+            format!("{stream} lost {count} ({reason}: {})", in_words(*reason))
+        }
         What::EncoderRestarted { error } => format!("{stream}: encoder restarted: {error}"),
+        // What was captured during a silence may come late; then nothing is missing.
+        What::Gap {
+            from_pts_us,
+            to_pts_us,
+            reason: GapReason::Silent,
+        } if to_pts_us.since(*from_pts_us) <= Duration::from_secs(1) => {
+            format!("{stream} is back, nothing is missing")
+        }
         What::Gap {
             from_pts_us,
             to_pts_us,
@@ -103,6 +113,19 @@ fn line_of(event: &Event) -> Option<String> {
         }
         _ => return None,
     })
+}
+
+fn in_words(reason: DropReason) -> &'static str {
+    match reason {
+        DropReason::QueueFull => "its queue was full",
+        DropReason::BrokenGop => "no keyframe before it",
+        DropReason::Late => "came after its chunk was finished",
+        DropReason::EncoderFailed => "its encoder failed",
+        DropReason::WriteFailed => "the disk refused it",
+        DropReason::Invalid => "malformed, or out of order",
+        DropReason::Decimated => "more than fps asks for",
+        _ => "see docs/formats.md",
+    }
 }
 
 fn seconds(event: &Event) -> Duration {
@@ -130,7 +153,7 @@ mod tests {
             written: 7,
             ..Counts::default()
         };
-        lossy.lose(longtake_recording::DropReason::QueueFull, 2);
+        lossy.lose(DropReason::QueueFull, 2);
         let counts = [
             (
                 "front".to_owned(),

@@ -6,7 +6,17 @@ use crate::config::{SensorConfig, VideoConfig};
 
 /// The keys that may follow a source. Anything else belongs to the source, because URLs may hold
 /// commas and equal signs.
-const KEYS: [&str; 6] = ["codec", "bitrate", "pixel-format", "preset", "tune", "fps"];
+const KEYS: [&str; 9] = [
+    "codec",
+    "bitrate",
+    "pixel-format",
+    "preset",
+    "tune",
+    "fps",
+    "input-size",
+    "input-fps",
+    "input-format",
+];
 
 impl FromStr for VideoConfig {
     type Err = String;
@@ -21,6 +31,9 @@ impl FromStr for VideoConfig {
                 "pixel-format" => &mut video.pixel_format,
                 "preset" => &mut video.preset,
                 "tune" => &mut video.tune,
+                "input-size" => &mut video.input_size,
+                "input-fps" => &mut video.input_fps,
+                "input-format" => &mut video.input_format,
                 _ => &mut video.fps,
             };
             if value.is_empty() {
@@ -30,6 +43,15 @@ impl FromStr for VideoConfig {
                 return Err(format!("{key} is given twice in {text:?}"));
             }
             source = rest;
+        }
+        // In all other sources what looks like a key may be part of a path.
+        if source.starts_with("testsrc:")
+            && let Some((_, pair)) = source.rsplit_once(',')
+        {
+            let known = KEYS.join(", ");
+            return Err(format!(
+                "{pair:?} is not KEY=VALUE with one of the keys {known}"
+            ));
         }
         video.source = source.to_owned();
         Ok(video)
@@ -109,6 +131,7 @@ mod tests {
             "front=",
             "a=b,codec=x,codec=y",
             "a=b,codec=",
+            "a=testsrc:64x64@5,codc=ffv1",
         ] {
             assert!(wrong.parse::<VideoConfig>().is_err(), "{wrong:?}");
         }

@@ -39,7 +39,7 @@ impl FromStr for Size {
         match usize::try_from(size.0) {
             Ok(bytes) if bytes > 0 => Ok(Self(bytes)),
             _ => Err(format!(
-                "{text:?} is out of range; an amount of memory is at least 1 byte"
+                "{text:?} is out of range; an amount of memory is such as 64MiB"
             )),
         }
     }

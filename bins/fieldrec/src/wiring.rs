@@ -3,6 +3,7 @@
 use std::{
     error::Error,
     path::{Path, PathBuf},
+    time::Duration,
 };
 
 use longtake_ffmpeg::{Feature, Ffmpeg, Ffprobe, Input, ToolError};
@@ -18,6 +19,9 @@ use crate::{
     failure::Failure,
 };
 
+/// Chunks below this are mistakes.
+const SHORTEST_CHUNK: Duration = Duration::from_millis(100);
+
 /// What a recording is made from.
 pub(crate) struct Wiring {
     pub(crate) devices: Vec<Box<dyn Device>>,
@@ -32,11 +36,15 @@ pub(crate) fn wire(config: &Config) -> Result<Wiring, Failure> {
              NAME=SOURCE, or both in a config file",
         ));
     }
+    check_spans(config)?;
     let mut session = SessionOptions::default()
         .program(concat!("fieldrec ", env!("CARGO_PKG_VERSION")))
         .chunks(chunk_options(config));
     if let Some(size) = config.queue_bytes {
         session = session.queue_bytes(size.0);
+    }
+    if let Some(duration) = config.duration {
+        session = session.max_duration(duration.0);
     }
     let cameras: Vec<_> = config
         .video
@@ -93,6 +101,7 @@ impl Picture {
         let name = &config.name;
         let wrong = |error: &dyn Error| Failure::usage(format!("video {name}: {error}"));
         let source: VideoSource = config.source.parse().map_err(|error| wrong(&error))?;
+        let source = with_mode(source, config).map_err(|error| wrong(&*error))?;
         let mut spec = StreamSpec::video(name);
         spec.metadata.clone_from(&config.metadata);
         let codec = match config.codec.as_deref() {
@@ -180,6 +189,39 @@ impl Picture {
     }
 }
 
+/// Asks a V4L2 camera for what the config says.
+fn with_mode(source: VideoSource, config: &VideoConfig) -> Result<VideoSource, Box<dyn Error>> {
+    let asked = [&config.input_size, &config.input_fps, &config.input_format];
+    if asked.iter().all(|text| text.is_none()) {
+        return Ok(source);
+    }
+    let VideoSource::V4l2 { path, mut mode } = source else {
+        return Err(
+            format!("input-size, input-fps and input-format are for v4l2, not {source}").into(),
+        );
+    };
+    if let Some(size) = &config.input_size {
+        let sides = size
+            .split_once('x')
+            .and_then(|(width, height)| Some((width.parse().ok()?, height.parse().ok()?)));
+        let (width, height) =
+            sides.ok_or_else(|| format!("{size:?} is no size; write it as 1280x720"))?;
+        mode = mode.size(width, height);
+    }
+    if let Some(fps) = &config.input_fps {
+        mode = mode.fps(frame_rate(fps)?);
+    }
+    if let Some(format) = &config.input_format {
+        mode = mode.format(format);
+    }
+    Ok(VideoSource::V4l2 { path, mode })
+}
+
+fn frame_rate(text: &str) -> Result<FrameRate, String> {
+    FrameRate::parse(text)
+        .ok_or_else(|| format!("{text:?} is no frame rate; write it as 15 or 30000/1001"))
+}
+
 fn asks_for_encoding(config: &VideoConfig) -> bool {
     let texts = [
         &config.bitrate,
@@ -210,9 +252,7 @@ fn encoder_settings(
         settings = settings.tune(tune);
     }
     if let Some(fps) = &config.fps {
-        let fps = FrameRate::parse(fps)
-            .ok_or_else(|| format!("{fps:?} is no frame rate; write it as 15 or 30000/1001"))?;
-        settings = settings.fps(fps);
+        settings = settings.fps(frame_rate(fps)?);
     }
     if let Some(b_frames) = config.b_frames {
         settings = settings.b_frames(b_frames);
@@ -250,6 +290,21 @@ fn when_full(asked: Option<WhenFullConfig>, can_wait: bool) -> WhenFull {
         None if can_wait => WhenFull::Block,
         None => WhenFull::DropNewest,
     }
+}
+
+fn check_spans(config: &Config) -> Result<(), Failure> {
+    if config.duration.is_some_and(|span| span.0.is_zero()) {
+        return Err(Failure::usage("a duration of nothing records nothing"));
+    }
+    if config
+        .chunk_length
+        .is_some_and(|span| span.0 < SHORTEST_CHUNK)
+    {
+        return Err(Failure::usage(format!(
+            "a chunk has at least {SHORTEST_CHUNK:?}: each is a file of its own"
+        )));
+    }
+    Ok(())
 }
 
 fn chunk_options(config: &Config) -> ChunkOptions {

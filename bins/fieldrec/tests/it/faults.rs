@@ -85,10 +85,34 @@ fn wrong_usage() {
         &["\"a\"", "own name"],
     );
     check_record(
-        &["--video", "a=testsrc:64x64@5", "--chunk-length", "5"],
+        &[
+            "--video",
+            "a=testsrc:64x64@5",
+            "--video",
+            "a=testsrc:64x64@9",
+        ],
         2,
-        &["60s"],
+        &["\"a\"", "own name"],
     );
+    check_record(
+        &["--video", "a=testsrc:64x64@5,codc=ffv1"],
+        2,
+        &["codc=ffv1", "codec"],
+    );
+    check_record(
+        &["--video", "a=testsrc:64x64@5,input-size=64x64"],
+        2,
+        &["input-size", "v4l2"],
+    );
+    for (flag, value, word) in [
+        ("--chunk-length", "5", "60s"),
+        ("--chunk-length", "1ms", "100ms"),
+        ("--duration", "0s", "duration"),
+        ("--queue-bytes", "0", "64MiB"),
+    ] {
+        check_record(&["--video", "a=testsrc:64x64@5", flag, value], 2, &[word]);
+    }
+    check(["export", "x", "-o", "x.mp4"], 2, &["x.mp4", ".mkv"]);
 }
 
 #[test]
