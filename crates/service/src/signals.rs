@@ -1,7 +1,8 @@
-//! SIGINT and SIGTERM: the first asks the program to stop, the second stops it at once.
+//! SIGINT, SIGTERM and SIGHUP: the first asks the program to stop; a second SIGINT or SIGTERM stops it
+//! at once.
 
 use std::{
-    fmt, io,
+    fmt, fs, io,
     sync::{
         Arc,
         atomic::{AtomicBool, Ordering},
@@ -10,7 +11,7 @@ use std::{
 };
 
 use signal_hook::{
-    consts::{SIGINT, SIGTERM},
+    consts::{SIGHUP, SIGINT, SIGTERM},
     flag,
     iterator::{self, Handle},
 };
@@ -25,6 +26,9 @@ const STOPPED_AT_ONCE: i32 = 1;
 /// code 1: no destructor runs, and nothing more is written. That happens inside the signal handler,
 /// so it works even if every thread hangs. Child processes started through `longtake-process` are
 /// then killed by its guardian.
+///
+/// SIGHUP (the terminal or the ssh session is gone) stops in order too, unless the program was started
+/// with it ignored, as `nohup` does. It often comes twice, so it never counts as the second.
 ///
 /// Dropping it waits for the answer to a first signal, if one is being given; from then on one signal
 /// ends the process at once.
@@ -43,6 +47,8 @@ pub enum StopSignal {
     Interrupt,
     /// SIGTERM: systemd, `kill`, a container's stop.
     Terminate,
+    /// SIGHUP: the terminal is gone.
+    HangUp,
 }
 
 /// Why the signals cannot be taken.
@@ -50,7 +56,7 @@ pub enum StopSignal {
 #[non_exhaustive]
 pub enum SignalsError {
     /// The system refused a handler, a pipe or a thread.
-    #[error("cannot take the signals SIGINT and SIGTERM")]
+    #[error("cannot take the signals SIGINT, SIGTERM and SIGHUP")]
     Install {
         /// What the system said.
         source: io::Error,
@@ -58,7 +64,7 @@ pub enum SignalsError {
 }
 
 impl Signals {
-    /// Takes SIGINT and SIGTERM from now on, and calls `on_stop` at the first of them.
+    /// Takes SIGINT, SIGTERM and SIGHUP from now on, and calls `on_stop` at the first of them.
     ///
     /// `on_stop` runs once at most, on a thread of its own. It may send to a channel that the main
     /// loop waits on, or cancel a token. However long it takes, a second signal still works.
@@ -83,15 +89,19 @@ impl Signals {
             flag::register(signal, Arc::clone(&asked))?;
         }
         let mut signals = iterator::Signals::new([SIGINT, SIGTERM])?;
+        if !is_hang_up_ignored()? {
+            flag::register(SIGHUP, Arc::clone(&asked))?;
+            signals.add_signal(SIGHUP)?;
+        }
         let handle = signals.handle();
         let thread = thread::Builder::new()
             .name("signals".to_owned())
             .spawn(move || {
                 if let Some(signal) = signals.forever().next() {
-                    on_stop(if signal == SIGINT {
-                        StopSignal::Interrupt
-                    } else {
-                        StopSignal::Terminate
+                    on_stop(match signal {
+                        SIGINT => StopSignal::Interrupt,
+                        SIGHUP => StopSignal::HangUp,
+                        _ => StopSignal::Terminate,
                     });
                 }
             })?;
@@ -121,6 +131,17 @@ impl fmt::Display for StopSignal {
         f.write_str(match self {
             Self::Interrupt => "SIGINT",
             Self::Terminate => "SIGTERM",
+            Self::HangUp => "SIGHUP",
         })
     }
+}
+
+/// Whether the program was started with SIGHUP ignored: `SigIgn` in `proc_pid_status(5)`.
+fn is_hang_up_ignored() -> io::Result<bool> {
+    let status = fs::read_to_string("/proc/self/status")?;
+    let ignored = status
+        .lines()
+        .find_map(|line| line.strip_prefix("SigIgn:"))
+        .and_then(|mask| u64::from_str_radix(mask.trim(), 16).ok());
+    Ok(ignored.is_some_and(|mask| mask & (1 << (SIGHUP - 1)) != 0))
 }
