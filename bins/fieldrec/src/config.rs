@@ -158,3 +158,34 @@ impl Config {
         self
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use std::{fs, io::Write as _, path::Path};
+
+    use super::*;
+
+    /// Everything in the documentation's config is known, and everything that is known is there.
+    #[test]
+    fn the_documented_config_has_every_key() {
+        let page = Path::new(env!("CARGO_MANIFEST_DIR")).join("../../docs/fieldrec.md");
+        let page = fs::read_to_string(page).unwrap();
+        let (_, text) = page.split_once("```toml\n").unwrap();
+        let (text, _) = text.split_once("```").unwrap();
+        let mut file = tempfile::NamedTempFile::new().unwrap();
+        file.write_all(text.as_bytes()).unwrap();
+        let config: Config = longtake_service::read_config(file.path()).unwrap();
+        let without_streams = Config {
+            video: Vec::new(),
+            sensor: Vec::new(),
+            ..config.clone()
+        };
+        for told in [
+            format!("{without_streams:?}"),
+            format!("{:?}", config.video[0]),
+            format!("{:?}", config.sensor[0]),
+        ] {
+            assert!(!told.contains("None"), "{told}");
+        }
+    }
+}
