@@ -21,7 +21,7 @@ pub(super) fn refuse(command: &FfmpegCommand) -> Result<(), RunError> {
     for output in command.outputs() {
         let found = match output.target() {
             Target::Pattern(pattern) => first_match(pattern)?,
-            Target::Url(url) => file_of(url).filter(|path| path.is_file()),
+            Target::Url(url) => Some(file_of(url)).filter(|path| path.is_file()),
             Target::File(_) | Target::Stdout | Target::Null => None,
         };
         if let Some(path) = found {
@@ -31,10 +31,11 @@ pub(super) fn refuse(command: &FfmpegCommand) -> Result<(), RunError> {
     Ok(())
 }
 
-/// The path in `file:PATH`.
-fn file_of(url: &OsStr) -> Option<PathBuf> {
-    let path = url.as_bytes().strip_prefix(b"file:")?;
-    Some(PathBuf::from(OsStr::from_bytes(path)))
+/// The path in `file:PATH` or in an address without a scheme.
+fn file_of(url: &OsStr) -> PathBuf {
+    let url = url.as_bytes();
+    let path = url.strip_prefix(b"file:").unwrap_or(url);
+    PathBuf::from(OsStr::from_bytes(path))
 }
 
 /// The file of just that name, or some file of that name with a number in it.

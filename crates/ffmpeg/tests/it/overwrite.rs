@@ -3,7 +3,7 @@
 use std::fs;
 use std::time::Duration;
 
-use longtake_ffmpeg::{FfmpegCommand, Input, Kind, Output, Overwrite, RunError, Runner};
+use longtake_ffmpeg::{Ffmpeg, Input, Kind, Output, Overwrite, RunError, Runner};
 
 use crate::job::{NO_ONE, copy};
 use crate::media::{file, segment};
@@ -58,49 +58,51 @@ fn an_output_that_appears_meanwhile_is_not_replaced() {
     assert_eq!(names_in(dir.path()), ["x.mp4"]);
 }
 
-#[test]
-fn no_file_of_a_pattern_is_replaced_unasked() {
+/// The job may not replace `name`, neither alone nor beside a plain file, unless it is told to; and
+/// nothing is in the way of a first one.
+#[track_caller]
+fn check_protected(ffmpeg: &Ffmpeg, name: &str, output: impl Fn(&str) -> Output) {
     let dir = tempfile::tempdir().unwrap();
-    let path = |name: &str| dir.path().join(name);
-    let frames = || Output::pattern(path("frame%03d.jpg"));
-    let playlist = || Output::pattern(path("list.m3u8"));
-    let address = || {
-        Output::url(
-            format!("file:{}", path("address.mkv").display()),
-            "matroska",
-        )
-    };
-    let there = ["frame007.jpg", "list.m3u8", "address.mkv"];
+    let path = dir.path().join(name);
+    let output = output(dir.path().to_str().unwrap());
+    let command = ffmpeg.command().input(pictures(1)).output(output);
+    fs::write(&path, "precious").unwrap();
+    // The plain file is written beside its place, for which ffmpeg needs `-y`.
+    let two = command
+        .clone()
+        .output(Output::file(dir.path().join("x.mkv")));
+    for command in [command.clone(), two] {
+        match Runner::new(command).run(NO_ONE) {
+            Err(RunError::OutputExists { path: told }) => assert_eq!(told, path),
+            other => panic!("{name}: {other:?}"),
+        }
+        assert_eq!(fs::read(&path).unwrap(), b"precious");
+        assert_eq!(names_in(dir.path()), [name]);
+    }
+    let replacing = command.clone().overwrite(Overwrite::Replace);
+    Runner::new(replacing).run(NO_ONE).unwrap();
+    assert_ne!(fs::read(&path).unwrap(), b"precious");
+    for name in names_in(dir.path()) {
+        fs::remove_file(dir.path().join(name)).unwrap();
+    }
+    Runner::new(command).run(NO_ONE).unwrap();
+}
+
+#[test]
+fn no_file_of_a_pattern_or_an_address_is_replaced_unasked() {
     for ffmpeg in both() {
-        for (output, name) in [frames(), playlist(), address()].into_iter().zip(there) {
-            fs::write(path(name), "precious").unwrap();
-            // The plain file is written beside its place, for which ffmpeg needs `-y`.
-            for plain in [None, Some(Output::file(path("x.mkv")))] {
-                let command = ffmpeg.command().input(pictures(1)).output(output.clone());
-                let command = plain.into_iter().fold(command, FfmpegCommand::output);
-                match Runner::new(command).run(NO_ONE) {
-                    Err(RunError::OutputExists { path: exists }) => assert_eq!(exists, path(name)),
-                    other => panic!("{name}: {other:?}"),
-                }
-                assert_eq!(fs::read(path(name)).unwrap(), b"precious");
-                assert_eq!(names_in(dir.path()), [name]);
-            }
-            let command = ffmpeg.command().input(pictures(1)).output(output);
-            let replaced = Runner::new(command.overwrite(Overwrite::Replace)).run(NO_ONE);
-            assert!(replaced.is_ok(), "{name}: {replaced:?}");
-            assert_ne!(fs::read(path(name)).unwrap(), b"precious");
-            for written in names_in(dir.path()) {
-                fs::remove_file(path(&written)).unwrap();
-            }
-        }
-        // Nothing is in the way of new ones.
-        for output in [frames(), playlist(), address()] {
-            let command = ffmpeg.command().input(pictures(1)).output(output);
-            Runner::new(command).run(NO_ONE).unwrap();
-        }
-        for written in names_in(dir.path()) {
-            fs::remove_file(path(&written)).unwrap();
-        }
+        check_protected(&ffmpeg, "frame007.jpg", |dir| {
+            Output::pattern(format!("{dir}/frame%03d.jpg"))
+        });
+        check_protected(&ffmpeg, "list.m3u8", |dir| {
+            Output::pattern(format!("{dir}/list.m3u8"))
+        });
+        check_protected(&ffmpeg, "x.ts", |dir| {
+            Output::url(format!("file:{dir}/x.ts"), "mpegts")
+        });
+        check_protected(&ffmpeg, "x.ts", |dir| {
+            Output::url(format!("{dir}/x.ts"), "mpegts")
+        });
     }
 }
 
