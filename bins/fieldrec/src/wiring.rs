@@ -93,7 +93,8 @@ struct Picture {
     source: VideoSource,
     delivery: Delivery,
     options: StreamOptions,
-    encoder: Option<VideoEncoder>,
+    /// What its pictures are encoded with, if they are.
+    encoder: Option<EncoderSettings>,
 }
 
 impl Picture {
@@ -138,30 +139,34 @@ impl Picture {
             delivery: Delivery::Decoded {
                 pixel_format: settings.input_format().to_owned(),
             },
-            encoder: Some(settings.encoder()),
+            encoder: Some(settings.clone()),
             options: StreamOptions::default()
                 .encoder(settings)
                 .when_full(when_full),
         })
     }
 
-    /// Finds out now whether this ffmpeg has the encoder, rather than at the first frame.
+    /// Finds out now whether this ffmpeg has the encoder and takes its settings, rather than at the
+    /// first frame.
     fn check_encoder(&self, ffmpeg: &Ffmpeg) -> Result<(), Failure> {
-        let Some(encoder) = self.encoder else {
+        let Some(settings) = &self.encoder else {
             return Ok(());
         };
-        let name = encoder.name();
-        if ffmpeg
+        let (stream, name) = (&self.spec.name, settings.encoder().name());
+        if !ffmpeg
             .supports(Feature::Encoder(name))
             .map_err(Failure::failed)?
         {
-            return Ok(());
+            return Err(Failure::failed(format!(
+                "video {stream}: {} was built without {name}; install a full ffmpeg or choose \
+                 another codec",
+                ffmpeg.program().display()
+            )));
         }
-        Err(Failure::failed(format!(
-            "video {}: {} was built without {name}; install a full ffmpeg or choose another codec",
-            self.spec.name,
-            ffmpeg.program().display()
-        )))
+        settings.try_out(ffmpeg).map_err(|error| {
+            let error = longtake_service::with_sources(&error);
+            Failure::usage(format!("video {stream}: {error}"))
+        })
     }
 
     /// Finds out now whether a file holds video, rather than when the other devices are open.

@@ -13,6 +13,7 @@ mod restarts;
 mod run;
 mod settings;
 mod teller;
+mod trial;
 
 use std::{path::PathBuf, sync::Arc, time::Instant};
 
@@ -32,6 +33,7 @@ pub use self::{
     fault::{EncoderError, EncoderFault, EncoderGone},
     settings::{Bitrate, EncoderSettings, SettingError, VideoEncoder},
     teller::{EncoderOutput, EncoderSummary},
+    trial::TrialError,
 };
 use crate::{
     counts::DropReason,

@@ -103,7 +103,7 @@ pub use counts::{Counts, DropReason, Gap, GapReason};
 pub use device::{Device, DeviceFault, Outlet, SourcePacket};
 pub use encoder::{
     Bitrate, Encoder, EncoderError, EncoderFault, EncoderGone, EncoderKiller, EncoderOutput,
-    EncoderSettings, EncoderSummary, SettingError, VideoEncoder,
+    EncoderSettings, EncoderSummary, SettingError, TrialError, VideoEncoder,
 };
 pub use event::{Event, Events, NextEvent, StartedStream, What};
 pub use export::{

@@ -78,6 +78,11 @@ fn wrong_usage() {
         &["vp9", "libx264"],
     );
     check_record(&["--video", "a=testsrc:64x64@5,codec=copy"], 2, &["copy"]);
+    check_record(
+        &["--video", "a=testsrc:64x64@5,preset=wrong"],
+        2,
+        &["video a", "libx264", "wrong"],
+    );
     check_record(&["--video", "a=testsrc:64x64@5,fps=fast"], 2, &["fast"]);
     check_record(
         &["--video", "a=testsrc:64x64@5", "--sensor", "a=fake-imu:10"],

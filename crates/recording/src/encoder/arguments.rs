@@ -45,12 +45,25 @@ pub(super) fn command(
         .log_level(Level::Warning)
         .global_args(["-copyts"])
         .input(input)
-        .output(output(settings, rate, first))
+        .output(encoding(nut(), settings, rate, first))
 }
 
-fn output(settings: &EncoderSettings, rate: FrameRate, first: Pts) -> Output {
+/// Every packet comes out as soon as it is there. An index would only grow in ffmpeg's memory.
+fn nut() -> Output {
+    Output::stdout("nut")
+        .option("flush_packets", "1")
+        .option("write_index", "0")
+}
+
+/// An output into which is encoded what comes first in the input.
+pub(super) fn encoding(
+    output: Output,
+    settings: &EncoderSettings,
+    rate: FrameRate,
+    first: Pts,
+) -> Output {
     let encoder = settings.encoder;
-    let mut output = Output::stdout("nut")
+    let mut output = output
         .map("0:v:0")
         .video_codec(Codec::encoder(encoder.name()))
         // Every timestamp as it came, to the microsecond, also where B-frames put decoding times
@@ -58,9 +71,6 @@ fn output(settings: &EncoderSettings, rate: FrameRate, first: Pts) -> Output {
         .option("fps_mode", "passthrough")
         .option("enc_time_base", "1:1000000")
         .option("avoid_negative_ts", "disabled")
-        // Every packet as soon as it is there. An index would only grow in ffmpeg's memory.
-        .option("flush_packets", "1")
-        .option("write_index", "0")
         .option("g", gop_length(settings, rate).to_string());
     if let Some(format) = settings.encoded_format() {
         // The plus makes ffmpeg fail where it would silently choose another format.
@@ -142,8 +152,8 @@ mod tests {
         let line = command(Path::new("ffmpeg"), settings, rate, Pts(600_300_001)).to_string();
         let head = "ffmpeg -hide_banner -nostdin -nostats -loglevel level+warning -n -copyts \
                     -f matroska -probesize 32 -analyzeduration 0 -fpsprobesize 0 -i pipe:0 -map 0:v:0 ";
-        let exact = "-fps_mode passthrough -enc_time_base 1:1000000 -avoid_negative_ts disabled \
-                     -flush_packets 1 -write_index 0 ";
+        let exact = "-flush_packets 1 -write_index 0 -fps_mode passthrough \
+                     -enc_time_base 1:1000000 -avoid_negative_ts disabled ";
         let tail = line
             .strip_prefix(head)
             .unwrap_or(&line)

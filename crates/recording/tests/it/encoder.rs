@@ -9,7 +9,7 @@ use std::{
 
 use longtake_matroska::{Block, Muxer, SegmentInfo, Track};
 use longtake_recording::{
-    DropReason, EncoderSettings, FrameRate, Packet, Pts, RawFormat, RawFrame, VideoEncoder,
+    DropReason, EncoderSettings, Ffmpeg, FrameRate, Packet, Pts, RawFormat, RawFrame, VideoEncoder,
 };
 use tempfile::tempdir;
 
@@ -361,5 +361,26 @@ fn chunks_that_begin_at_a_keyframe_are_read_in_silence() {
                 );
             }
         }
+    }
+}
+
+/// What a user can get wrong is found without a recording, and what is right passes.
+#[test]
+fn settings_are_tried_out() {
+    let ffmpeg = Ffmpeg::find().unwrap();
+    for encoder in VideoEncoder::ALL {
+        EncoderSettings::new(encoder).try_out(&ffmpeg).unwrap();
+    }
+    let x264 = || EncoderSettings::new(VideoEncoder::X264);
+    let boundaries = x264().chunk_length(Duration::from_secs(2)).b_frames(2);
+    boundaries.try_out(&ffmpeg).unwrap();
+    for (settings, word) in [
+        (x264().preset("wrong"), "wrong"),
+        (x264().tune("wrong"), "wrong"),
+        (x264().pixel_format("gray16le").unwrap(), "gray16le"),
+    ] {
+        let error = settings.try_out(&ffmpeg).unwrap_err();
+        let told = error.source.to_string();
+        assert!(told.contains(word), "{told}");
     }
 }
