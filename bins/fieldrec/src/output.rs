@@ -8,9 +8,14 @@ use crate::failure::Failure;
 
 /// Prints one JSON value in a line of its own, at once.
 pub(crate) fn json_line(value: &impl Serialize) -> Result<(), Failure> {
+    text(&as_json_line(value)?)
+}
+
+/// One JSON value as a line.
+pub(crate) fn as_json_line(value: &impl Serialize) -> Result<String, Failure> {
     let mut line = serde_json::to_string(value).map_err(Failure::failed)?;
     line.push('\n');
-    text(&line)
+    Ok(line)
 }
 
 /// Prints text, at once.

@@ -11,9 +11,9 @@ use std::{
 };
 
 use longtake_recording::{
-    Capture, DEFAULT_READY_TIMEOUT, Event, Events, NextEvent, Session, Summary, What,
+    Capture, DEFAULT_READY_TIMEOUT, Event, Events, NextEvent, OpenError, Session, Summary, What,
 };
-use longtake_service::{Signals, read_config};
+use longtake_service::{Printer, Signals, read_config};
 use tracing::info;
 
 use crate::{
@@ -57,7 +57,15 @@ pub(crate) fn run(args: RecordArgs) -> Result<(), Failure> {
     let patience = config
         .ready_timeout
         .map_or(DEFAULT_READY_TIMEOUT, |span| span.0);
-    let capture = Capture::open(devices, patience).map_err(wiring::open_failure)?;
+    let opened = Capture::open_unless(devices, patience, || stop.load(Ordering::Acquire));
+    let capture = match opened {
+        Ok(capture) => capture,
+        Err(OpenError::Stopped) => {
+            info!("stopped before anything was recorded");
+            return Ok(());
+        }
+        Err(error) => return Err(wiring::open_failure(error)),
+    };
     let (session, events) = Session::start(&capture, &output, session).map_err(Failure::failed)?;
 
     let limit = config.duration.map(|span| span.0 + ON_ITS_WAY);
@@ -66,6 +74,7 @@ pub(crate) fn run(args: RecordArgs) -> Result<(), Failure> {
         events,
         json,
         status: Status::new(),
+        printer: Printer::start().map_err(Failure::failed)?,
     };
     let followed = recording.follow(&stop, limit)?;
     drop(capture);
@@ -79,6 +88,7 @@ struct Recording {
     events: Events,
     json: bool,
     status: Status,
+    printer: Printer,
 }
 
 /// How a recording went: what it holds, and the streams that ended before their time.
@@ -120,15 +130,15 @@ impl Recording {
             self.tell_next(TURN.min(self.left(limit)), &mut heard)?;
             if Instant::now() >= next_renewal && !self.json {
                 let counts = self.session.counts();
-                self.status
-                    .renew(self.session.elapsed(), &counts)
-                    .map_err(Failure::failed)?;
+                if let Some(line) = self.status.renewed(self.session.elapsed(), &counts) {
+                    self.printer.print(&line);
+                }
                 next_renewal = Instant::now() + TURN;
             }
         }
         let summary = self.session.stop();
         while self.tell_next(Duration::ZERO, &mut heard)? {}
-        self.status.clear().map_err(Failure::failed)?;
+        self.printer.print(self.status.clear());
         Ok(Followed {
             summary,
             broken: heard.broken,
@@ -148,9 +158,9 @@ impl Recording {
         };
         heard.note(&event);
         if self.json {
-            output::json_line(&event)?;
-        } else {
-            self.status.tell(&event).map_err(Failure::failed)?;
+            self.printer.print(&output::as_json_line(&event)?);
+        } else if let Some(line) = self.status.line(&event) {
+            self.printer.print(&line);
         }
         Ok(true)
     }

@@ -2,13 +2,16 @@
 
 use std::{
     fmt::Write as _,
-    io::{self, IsTerminal as _, Write as _},
+    io::{self, IsTerminal as _},
     time::Duration,
 };
 
 use longtake_recording::{Counts, DropReason, Event, GapReason, What};
 
-/// Writes events for people: plain lines, and on a terminal one live line below them.
+/// Takes the live line away, if there is one.
+const CLEAR: &str = "\r\x1b[2K";
+
+/// Events for people: plain lines, and on a terminal one live line below them.
 #[derive(Debug)]
 pub(crate) struct Status {
     live: bool,
@@ -22,34 +25,23 @@ impl Status {
         }
     }
 
-    /// Tells an event in a line of its own.
-    pub(crate) fn tell(&self, event: &Event) -> io::Result<()> {
-        let Some(line) = line_of(event) else {
-            return Ok(());
-        };
-        let clear = if self.live { "\r\x1b[2K" } else { "" };
-        writeln!(io::stdout(), "{clear}{:>9}  {line}", clock(seconds(event)))
+    /// An event in a line of its own; most are worth one.
+    pub(crate) fn line(&self, event: &Event) -> Option<String> {
+        let line = line_of(event)?;
+        let at = clock(seconds(event));
+        Some(format!("{}{at:>9}  {line}\n", self.clear()))
     }
 
-    /// Renews the live line, if there is one.
-    pub(crate) fn renew(&self, elapsed: Duration, counts: &[(String, Counts)]) -> io::Result<()> {
-        if !self.live {
-            return Ok(());
-        }
-        let mut out = io::stdout();
+    /// The live line anew, if there is one.
+    pub(crate) fn renewed(&self, elapsed: Duration, counts: &[(String, Counts)]) -> Option<String> {
         // The cursor goes back to the start, so that a line of the log covers this one.
-        write!(out, "\r\x1b[2K{}\r", live_line(elapsed, counts))?;
-        out.flush()
+        self.live
+            .then(|| format!("{CLEAR}{}\r", live_line(elapsed, counts)))
     }
 
-    /// Takes the live line away.
-    pub(crate) fn clear(&self) -> io::Result<()> {
-        if !self.live {
-            return Ok(());
-        }
-        let mut out = io::stdout();
-        write!(out, "\r\x1b[2K")?;
-        out.flush()
+    /// What takes the live line away, if there is one.
+    pub(crate) const fn clear(&self) -> &'static str {
+        if self.live { CLEAR } else { "" }
     }
 }
 

@@ -71,12 +71,16 @@ mod arguments;
 mod config;
 mod exit;
 mod logs;
+mod printer;
 mod signals;
+
+mod backlog;
 
 pub use crate::{
     arguments::parse_arguments,
     config::{ConfigError, MAX_CONFIG_BYTES, read_config},
     exit::{Exit, report, with_sources},
     logs::{LogArgs, LogFilter, LogFormat, Logs, LogsError, UnknownLevel},
+    printer::Printer,
     signals::{Signals, SignalsError, StopSignal},
 };

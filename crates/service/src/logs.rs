@@ -1,6 +1,5 @@
 //! Logs: where `tracing` events go.
 
-mod backlog;
 mod filter;
 mod journal;
 mod json;
@@ -20,7 +19,8 @@ use tracing_subscriber::{
 };
 
 pub use self::filter::{LogFilter, UnknownLevel};
-use self::{backlog::Backlog, journal::Prioritized, json::Json};
+use self::{journal::Prioritized, json::Json};
+use crate::backlog::{Backlog, Target};
 
 /// The flags `--log` and `--log-format`; a program flattens them into its own command line.
 #[derive(Debug, Clone, Default, Args)]
@@ -82,8 +82,8 @@ impl LogArgs {
     ///
     /// When the process already has a subscriber, or no thread can be started.
     pub fn start(self) -> Result<Logs, LogsError> {
-        let backlog =
-            Backlog::start(io::stderr()).map_err(|source| LogsError::Thread { source })?;
+        let backlog = Backlog::start(Target::StandardError, io::stderr())
+            .map_err(|source| LogsError::Thread { source })?;
         let logs = Logs {
             backlog: Arc::clone(&backlog),
         };

@@ -5,5 +5,6 @@
 mod crash;
 mod disk;
 mod faults;
+mod listeners;
 mod record;
 mod support;

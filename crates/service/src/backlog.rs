@@ -1,4 +1,4 @@
-//! Log lines on their way to standard error.
+//! Lines on their way to standard error or standard output.
 
 use std::{
     io::{self, Write},
@@ -17,11 +17,19 @@ const MAX_BYTES: usize = 1 << 20;
 /// How long the end of the program waits for the last lines.
 const LAST_LINES: Duration = Duration::from_secs(1);
 
-/// Lines that wait to be written, so that nobody who logs waits for whoever reads.
-#[derive(Debug, Default)]
-pub(super) struct Backlog {
+/// Lines that wait to be written, so that nobody who logs or prints waits for whoever reads.
+#[derive(Debug)]
+pub(crate) struct Backlog {
+    target: Target,
     state: Mutex<State>,
     changed: Condvar,
+}
+
+/// Where lines go.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Target {
+    StandardError,
+    StandardOutput,
 }
 
 #[derive(Debug, Default)]
@@ -42,42 +50,48 @@ enum Stage {
 }
 
 impl Backlog {
-    /// Starts the thread that writes to `out`.
-    pub(super) fn start(out: impl Write + Send + 'static) -> io::Result<Arc<Self>> {
-        let backlog = Arc::new(Self::default());
+    /// Starts the thread that writes to `out`, which is `target`.
+    pub(crate) fn start(target: Target, out: impl Write + Send + 'static) -> io::Result<Arc<Self>> {
+        let backlog = Arc::new(Self {
+            target,
+            state: Mutex::default(),
+            changed: Condvar::new(),
+        });
         let shared = Arc::clone(&backlog);
         // Not joined: it may hang for ever in a write to a terminal that is held.
         thread::Builder::new()
-            .name("logs".to_owned())
+            .name(target.thread_name().to_owned())
             .spawn(move || shared.write_to(out))?;
         Ok(backlog)
     }
 
     /// Where one line is written to, by one call of `write`.
-    pub(super) fn writer(backlog: &Arc<Self>) -> impl Write + use<> {
+    pub(crate) fn writer(backlog: &Arc<Self>) -> impl Write + use<> {
         Line {
             backlog: Arc::clone(backlog),
         }
     }
 
-    /// Waits until all lines are written, one second at most.
-    pub(super) fn finish(&self) {
+    /// Waits until all lines are written, one second at most, and says whether they were.
+    pub(crate) fn finish(&self) -> bool {
         let mut state = self.state.lock();
         state.stage = Stage::Closed;
         self.changed.notify_all();
-        self.changed.wait_while_for(
+        let waited = self.changed.wait_while_for(
             &mut state,
             |state| state.stage != Stage::Finished,
             LAST_LINES,
         );
+        !waited.timed_out()
     }
 
-    fn push(&self, line: &[u8]) {
+    pub(crate) fn push(&self, line: &[u8]) {
         self.state.lock().push(line);
         self.changed.notify_all();
     }
 
     fn write_to(&self, mut out: impl Write) {
+        let mut told = false;
         loop {
             let mut state = self.state.lock();
             self.changed.wait_while(&mut state, |state| state.is_idle());
@@ -89,13 +103,46 @@ impl Backlog {
                 return;
             }
             drop(state);
-            // Should it fail, there is no place left to say so; the next lines may fare better.
-            out.write_all(&lines).unwrap_or(());
+            let written = out.write_all(&lines).and_then(|()| out.flush());
+            if let Err(error) = written {
+                self.target.tell_fault(&error, &mut told);
+            }
             if dropped_lines > 0 {
+                self.target.tell_dropped(dropped_lines);
+            }
+        }
+    }
+}
+
+impl Target {
+    const fn thread_name(self) -> &'static str {
+        match self {
+            Self::StandardError => "logs",
+            Self::StandardOutput => "printer",
+        }
+    }
+
+    /// Says once that lines are lost. What standard error does not take has no place where it could be
+    /// said; the next lines may fare better.
+    fn tell_fault(self, error: &io::Error, told: &mut bool) {
+        if self == Self::StandardOutput && !mem::replace(told, true) {
+            warn!(
+                error = error as &dyn std::error::Error,
+                "standard output takes no more, and is done without"
+            );
+        }
+    }
+
+    fn tell_dropped(self, dropped_lines: u64) {
+        match self {
+            Self::StandardError => {
                 warn!(
                     dropped_lines,
                     "standard error took no more; log lines dropped"
                 );
+            }
+            Self::StandardOutput => {
+                warn!(dropped_lines, "standard output took no more; lines dropped");
             }
         }
     }
@@ -149,11 +196,11 @@ mod tests {
     #[test]
     fn a_finished_backlog_has_written_all() {
         let (mut reader, writer) = io::pipe().unwrap();
-        let backlog = Backlog::start(writer).unwrap();
+        let backlog = Backlog::start(Target::StandardError, writer).unwrap();
         for line in [b"one\n", b"two\n"] {
             assert_eq!(Backlog::writer(&backlog).write(line).unwrap(), line.len());
         }
-        backlog.finish();
+        assert!(backlog.finish());
         // The thread has closed its end; or this read would not return.
         let mut written = String::new();
         io::Read::read_to_string(&mut reader, &mut written).unwrap();
