@@ -1,58 +1,87 @@
 //! kill -9 at any time: little is lost, what is there plays, nothing is left running.
 
-use std::{path::Path, time::Duration};
+use std::{fs, path::Path, time::Duration};
 
 use jiff::Timestamp;
 use nix::sys::signal::Signal;
 use serde_json::Value;
 
 use crate::support::{
-    Recorder, alone, chunks, decode, inspect, only_recording, play, processes_of, realtime_pair,
-    run_well, wait_until,
+    Recorder, alone, chunks, decode, inspect, only_recording, play, processes_of, random_spans,
+    realtime_pair, run_well, wait_until,
 };
 
 /// The most that a kill may cost each stream.
 const MAX_LOSS_US: i64 = 200_000;
 
-/// How often the recorder is killed.
-const KILLS: u64 = 20;
+const STREAMS: [&str; 8] = [
+    "--video",
+    "front=testsrc:640x400@30",
+    "--video",
+    "depth=testsrc:640x400@30,codec=ffv1,pixel-format=gray16le",
+    "--sensor",
+    "imu=fake-imu:100",
+    "--chunk-length",
+    "1s",
+];
 
 #[test]
 fn kill_nine_at_twenty_instants() {
+    kill_at(20);
+}
+
+#[test]
+#[ignore = "long: four minutes"]
+fn kill_nine_at_a_hundred_instants() {
+    kill_at(100);
+}
+
+/// Kills a recorder so often, each time at a random instant of the chunks of 1 s.
+fn kill_at(kills: usize) {
     let _alone = alone();
-    for kill in 0..KILLS {
-        // Spread over one and a half chunks of 1 s, at no round number.
-        kill_after(Duration::from_millis(700 + kill * 83));
+    for delay in random_spans(kills, Duration::from_millis(2500)) {
+        kill_after(delay);
     }
+}
+
+/// Before the first chunk is opened, encoders start up: what they hold is lost, and nothing else.
+#[test]
+fn killed_before_the_first_chunk() {
+    let _alone = alone();
+    for delay in random_spans(5, Duration::from_millis(1500)) {
+        let output = tempfile::tempdir().unwrap();
+        let recorder = Recorder::start(output.path(), STREAMS);
+        // The instant of the kill is what is under test, so this is a time and no condition.
+        std::thread::sleep(delay);
+        kill(recorder, output.path());
+        if fs::read_dir(output.path()).unwrap().next().is_some() {
+            check_recovered(&only_recording(output.path()));
+        }
+    }
+}
+
+fn kill(recorder: Recorder, output: &Path) {
+    recorder.signal(Signal::SIGKILL);
+    drop(recorder.finish());
+    wait_until("the end of all children", Duration::from_secs(1), || {
+        processes_of(output).is_empty()
+    });
 }
 
 fn kill_after(delay: Duration) {
     let output = tempfile::tempdir().unwrap();
-    let streams = [
-        "--video",
-        "front=testsrc:640x400@30",
-        "--video",
-        "depth=testsrc:640x400@30,codec=ffv1,pixel-format=gray16le",
-        "--sensor",
-        "imu=fake-imu:100",
-        "--chunk-length",
-        "1s",
-    ];
-    let mut recorder = Recorder::start(output.path(), streams);
+    let mut recorder = Recorder::start(output.path(), STREAMS);
     recorder.wait_for("chunk_opened");
-    // The instant of the kill is what is under test, so this is a time and no condition.
+    // As above.
     std::thread::sleep(delay);
-    let killed_at = Timestamp::now();
     let running = processes_of(output.path());
     assert!(
         running.len() > 2,
         "the encoders should be running: {running:?}"
     );
     recorder.signal(Signal::SIGKILL);
-    drop(recorder.finish());
-    wait_until("the end of all children", Duration::from_secs(1), || {
-        processes_of(output.path()).is_empty()
-    });
+    let killed_at = Timestamp::now();
+    kill(recorder, output.path());
 
     let recording = only_recording(output.path());
     let found = inspect(&recording);
@@ -70,15 +99,20 @@ fn kill_after(delay: Duration) {
             stream["name"]
         );
     }
-    run_well(["recover", recording.to_str().unwrap()]);
-    let whole = inspect(&recording);
-    assert_eq!(whole["manifest"]["consistent"], true, "{whole}");
     assert_eq!(
         packets(&found),
-        packets(&whole),
+        packets(&check_recovered(&recording)),
         "what was there before is there after"
     );
-    for file in chunks(&recording) {
+}
+
+/// Recovers a recording, checks that all of it plays, and gives what it holds.
+#[track_caller]
+fn check_recovered(recording: &Path) -> Value {
+    run_well(["recover", recording.to_str().unwrap()]);
+    let whole = inspect(recording);
+    assert_eq!(whole["manifest"]["consistent"], true, "{whole}");
+    for file in chunks(recording) {
         assert!(
             file.extension().is_some_and(|extension| extension == "mkv"),
             "{}",
@@ -86,6 +120,7 @@ fn kill_after(delay: Duration) {
         );
         decode(&file);
     }
+    whole
 }
 
 /// Plays what a chunk holds that was being written, before anything is recovered.

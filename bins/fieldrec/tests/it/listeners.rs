@@ -6,8 +6,6 @@ use std::{
     net::TcpListener,
     path::Path,
     process::{Child, Stdio},
-    thread,
-    time::{Duration, Instant},
 };
 
 use nix::{
@@ -16,7 +14,7 @@ use nix::{
     unistd::Pid,
 };
 
-use crate::support::{PATIENCE, chunks, fieldrec, inspect, only_recording};
+use crate::support::{PATIENCE, chunks, fieldrec, inspect, only_recording, wait_until};
 
 /// A recording of ten chunks a second, which tells each of them to `stdout`.
 fn talkative(output: &Path, stdout: impl Into<Stdio>) -> Child {
@@ -28,15 +26,6 @@ fn talkative(output: &Path, stdout: impl Into<Stdio>) -> Child {
         .stderr(Stdio::piped())
         .spawn()
         .unwrap()
-}
-
-#[track_caller]
-fn wait_until(condition: impl Fn() -> bool) {
-    let began = Instant::now();
-    while !condition() {
-        assert!(began.elapsed() < PATIENCE, "waited in vain");
-        thread::sleep(Duration::from_millis(10));
-    }
 }
 
 /// Stops it, which must end well, and gives what it said.
@@ -69,7 +58,9 @@ fn a_reader_that_goes_away_costs_nothing() {
     stdout.read_line(&mut started).unwrap();
     assert!(started.contains("started"), "{started}");
     drop(stdout);
-    wait_until(|| chunks(&only_recording(output.path())).len() > 5);
+    wait_until("the sixth chunk", PATIENCE, || {
+        chunks(&only_recording(output.path())).len() > 5
+    });
     let said = stop(recorder);
     assert_eq!(said.matches("standard output").count(), 1, "{said}");
     check_whole(output.path());
@@ -89,7 +80,9 @@ fn a_reader_that_reads_nothing_holds_nothing() {
     };
     // Each chunk is told twice, in more than 200 bytes.
     let enough = usize::try_from(size).unwrap() / 400 + 10;
-    wait_until(|| recording().is_some_and(|folder| chunks(&folder).len() > enough));
+    wait_until("more than the pipe holds", PATIENCE, || {
+        recording().is_some_and(|folder| chunks(&folder).len() > enough)
+    });
     let said = stop(recorder);
     assert!(said.contains("standard output took no more"), "{said}");
     check_whole(output.path());

@@ -7,4 +7,5 @@ mod disk;
 mod faults;
 mod listeners;
 mod record;
+mod soak;
 mod support;

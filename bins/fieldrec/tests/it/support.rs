@@ -324,6 +324,32 @@ pub(crate) fn wait_until(what: &str, patience: Duration, fact: impl Fn() -> bool
     }
 }
 
+/// So many spans of time below a limit, drawn from a seed that is printed. Given in
+/// `LONGTAKE_TEST_SEED` it draws the same again.
+#[expect(clippy::print_stdout, reason = "shown when the test fails")]
+pub(crate) fn random_spans(count: usize, below: Duration) -> Vec<Duration> {
+    let seed = std::env::var("LONGTAKE_TEST_SEED").map_or_else(
+        |_| {
+            Timestamp::now().as_nanosecond().to_le_bytes()[..8]
+                .try_into()
+                .unwrap()
+        },
+        |text| text.parse::<u64>().unwrap().to_le_bytes(),
+    );
+    let mut state = u64::from_le_bytes(seed);
+    println!("LONGTAKE_TEST_SEED={state}");
+    let limit = u64::try_from(below.as_micros()).unwrap();
+    let mut draw = || {
+        // SplitMix64, https://prng.di.unimi.it/splitmix64.c
+        state = state.wrapping_add(0x9e37_79b9_7f4a_7c15);
+        let mut mixed = state;
+        mixed = (mixed ^ (mixed >> 30)).wrapping_mul(0xbf58_476d_1ce4_e5b9);
+        mixed = (mixed ^ (mixed >> 27)).wrapping_mul(0x94d0_49bb_1331_11eb);
+        Duration::from_micros((mixed ^ (mixed >> 31)) % limit)
+    };
+    (0..count).map(|_| draw()).collect()
+}
+
 /// What the wall clock said at one session time, as a chunk's header has it.
 #[track_caller]
 pub(crate) fn realtime_pair(chunk: &Path) -> (i64, Timestamp) {
