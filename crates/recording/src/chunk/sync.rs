@@ -267,6 +267,21 @@ impl Worker {
     }
 }
 
+impl Drop for Worker {
+    /// A panic, which is a defect of ours or of the storage, is told like a sync that failed: nothing
+    /// is made safe any more.
+    fn drop(&mut self) {
+        if thread::panicking() {
+            let error = WriteError::Sync {
+                path: self.folder.clone(),
+                source: io::Error::other("the thread that syncs chunks panicked"),
+            };
+            // The writer may have been dropped.
+            drop(self.reports.send(Report::SyncFailed(error)));
+        }
+    }
+}
+
 impl fmt::Debug for Worker {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.debug_struct("Worker")

@@ -285,6 +285,28 @@ fn a_disk_that_hangs_in_a_sync_holds_back_no_packet() {
 }
 
 #[test]
+fn a_panic_in_a_sync_is_told_and_ends_writing() {
+    let disk = SimStorage::new();
+    disk.before_each(|operation| {
+        assert!(!operation.is_sync(), "a storage with a defect");
+        Ok(())
+    });
+    let streams = usual_streams();
+    let mut recorder = threaded(&disk, &streams, options());
+    recorder.run_to_end(&arrivals(&streams));
+    let (events, summary) = recorder.finish(10_000_000);
+    let told: Vec<_> = events
+        .iter()
+        .filter(|event| matches!(event, ChunkEvent::WriteFailed { .. }))
+        .collect();
+    assert_eq!(told.len(), 1, "{events:?}");
+    assert!(format!("{told:?}").contains("panicked"), "{told:?}");
+    for tally in &summary.streams {
+        assert_eq!(tally.counts.in_flight(), 0, "{tally:?}");
+    }
+}
+
+#[test]
 fn a_stop_on_a_slow_disk_waits_for_it_and_loses_nothing() {
     // Flaw: a stop waited for 5 s, then merged and unlinked files that were still being written.
     let disk = SimStorage::new();
