@@ -25,6 +25,9 @@ const FLUSH_AFTER_US: u64 = 20_000;
 /// one if they are that few, else the selection that [`SimStorage::crashes`] describes.
 const CRASHES_A_POINT: usize = 40;
 
+/// The same for the long test: all combinations of up to twelve unsynced operations.
+const MANY_CRASHES_A_POINT: usize = 4096;
+
 fn options() -> ChunkOptions {
     ChunkOptions::default()
         .length(Duration::from_millis(400))
@@ -177,8 +180,8 @@ impl Recording {
         readable
     }
 
-    fn check_all_crashes(&self, may_be_lost_us: u64) -> usize {
-        let crashes = self.disk.crashes(.., CRASHES_A_POINT);
+    fn check_all_crashes(&self, a_point: usize, may_be_lost_us: u64) -> usize {
+        let crashes = self.disk.crashes(.., a_point);
         crashes
             .map(|crash| self.check(&crash, may_be_lost_us))
             .count()
@@ -187,6 +190,16 @@ impl Recording {
 
 #[test]
 fn a_power_cut_loses_a_sync_interval_at_most_and_no_finished_chunk() {
+    cut_power(CRASHES_A_POINT);
+}
+
+#[test]
+#[ignore = "long: two minutes"]
+fn a_power_cut_loses_no_more_whatever_combination_was_written() {
+    cut_power(MANY_CRASHES_A_POINT);
+}
+
+fn cut_power(crashes_a_point: usize) {
     let recording = record(0);
     let finished_before_stop = recording
         .finished
@@ -195,8 +208,9 @@ fn a_power_cut_loses_a_sync_interval_at_most_and_no_finished_chunk() {
         .count();
     assert!(finished_before_stop >= 1, "{:?}", recording.finished);
     // A packet comes each 33 ms or more often, and the disk's work is done when one comes.
-    let seen = recording.check_all_crashes(SYNC_INTERVAL_US + FLUSH_AFTER_US + 34_000);
-    assert!(seen > 1000, "{seen}");
+    let may_be_lost_us = SYNC_INTERVAL_US + FLUSH_AFTER_US + 34_000;
+    let seen = recording.check_all_crashes(crashes_a_point, may_be_lost_us);
+    assert!(seen > 25 * crashes_a_point, "{seen}");
 }
 
 #[test]
@@ -205,7 +219,7 @@ fn a_power_cut_during_slow_syncs_loses_an_interval_and_the_syncs_in_progress() {
     let sync_us = 40_000;
     let recording = record(sync_us);
     let may_be_lost_us = SYNC_INTERVAL_US + FLUSH_AFTER_US + 34_000 + 3 * (sync_us + 34_000);
-    recording.check_all_crashes(may_be_lost_us);
+    recording.check_all_crashes(CRASHES_A_POINT, may_be_lost_us);
 }
 
 #[test]
