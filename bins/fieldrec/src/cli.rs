@@ -32,7 +32,8 @@ Try it without a camera:
 pub(crate) enum Command {
     /// Record cameras and sensors until stopped.
     Record(RecordArgs),
-    /// Make what a crash left behind whole again.
+    /// Make what a crash left behind whole again. In a folder of recordings, those that are in use are
+    /// left alone.
     Recover(RecoverArgs),
     /// Copy a recording, or a range of it, into one file, without re-encoding.
     Export(ExportArgs),

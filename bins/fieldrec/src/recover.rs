@@ -2,8 +2,9 @@
 
 use std::fmt::Write as _;
 
-use longtake_recording::{Recovered, Repair, find_recordings, recover};
+use longtake_recording::{LockError, RecoverError, Recovered, Repair, find_recordings, recover};
 use serde::Serialize;
+use tracing::info;
 
 use crate::{cli::RecoverArgs, failure::Failure, output};
 
@@ -34,6 +35,10 @@ pub(crate) fn run(args: &RecoverArgs) -> Result<(), Failure> {
                 recovered: &recovered,
             })?,
             Ok(recovered) => output::text(&for_people(&recovered))?,
+            // Whoever recovers all of a folder does not mean the one that is being recorded.
+            Err(RecoverError::Lock(LockError::InUse { .. })) if recordings.len() > 1 => {
+                info!(path = %path.display(), "in use by another process, and left alone");
+            }
             Err(error) => {
                 failed += 1;
                 longtake_service::report(&format!("fieldrec: {}", path.display()), &error);

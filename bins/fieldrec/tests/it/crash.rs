@@ -8,7 +8,7 @@ use serde_json::Value;
 
 use crate::support::{
     Recorder, alone, chunks, decode, inspect, only_recording, play, processes_of, random_spans,
-    realtime_pair, run_well, wait_until,
+    realtime_pair, run, run_well, wait_until,
 };
 
 /// The most that a kill may cost each stream.
@@ -58,6 +58,33 @@ fn killed_before_the_first_chunk() {
             check_recovered(&only_recording(output.path()));
         }
     }
+}
+
+/// As a service does before it records: what another one records now is left alone.
+#[test]
+fn recovering_all_leaves_alone_what_is_being_recorded() {
+    let output = tempfile::tempdir().unwrap();
+    let sensor = ["--sensor", "imu=fake-imu:100"];
+    let mut killed = Recorder::start(output.path(), sensor);
+    killed.wait_for("chunk_opened");
+    kill(killed, output.path());
+    let crashed = only_recording(output.path());
+    let mut running = Recorder::start(output.path(), sensor);
+    let path = running.wait_for("chunk_opened")["path"].clone();
+    let path = path.as_str().unwrap();
+
+    let all = run(["recover", output.path().to_str().unwrap()]);
+    let said = String::from_utf8_lossy(&all.stderr).into_owned();
+    assert_eq!(all.status.code(), Some(0), "{said}");
+    assert!(said.contains(path) && said.contains("left alone"), "{said}");
+    check_recovered(&crashed);
+    assert_eq!(
+        run(["recover", path]).status.code(),
+        Some(1),
+        "named itself"
+    );
+    running.signal(Signal::SIGTERM);
+    assert!(running.finish().status.success());
 }
 
 fn kill(recorder: Recorder, output: &Path) {
