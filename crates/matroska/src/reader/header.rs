@@ -64,6 +64,15 @@ struct RawHeader {
     parts: Vec<Part>,
 }
 
+/// What is there of the table of places.
+enum SeekHead {
+    Sound,
+    /// It has no checksum; this crate writes none without.
+    Unchecked,
+    /// It is not there, or damaged.
+    Missing,
+}
+
 /// An element of the header.
 struct Part {
     id: u32,
@@ -82,10 +91,20 @@ impl Header {
         let mut tracks = None;
         let mut tags = Vec::new();
         let mut unchecked = None;
+        let mut seek_head = SeekHead::Missing;
         for part in &raw.parts {
             let damaged = |kind| damaged(part.offset, kind);
-            let (children, has_crc) =
-                Elements::checked(bytes.slice(part.data.clone())).map_err(damaged)?;
+            let checked = Elements::checked(bytes.slice(part.data.clone()));
+            // It only says where things are: a damaged one is no reason to refuse the clusters.
+            if part.id == ids::SEEK_HEAD {
+                seek_head = match checked {
+                    Ok((_, true)) => SeekHead::Sound,
+                    Ok((_, false)) => SeekHead::Unchecked,
+                    Err(_) => SeekHead::Missing,
+                };
+                continue;
+            }
+            let (children, has_crc) = checked.map_err(damaged)?;
             if !has_crc && part.id != ids::VOID {
                 unchecked = Some(part.offset);
             }
@@ -118,7 +137,11 @@ impl Header {
             duration: info.duration,
             tick: Duration::from_nanos(info.tick_ns),
             len: input.offset(),
-            has_seek_head: raw.parts.iter().any(|part| part.id == ids::SEEK_HEAD),
+            has_seek_head: match seek_head {
+                SeekHead::Sound => true,
+                SeekHead::Unchecked => info.layout_version.is_none(),
+                SeekHead::Missing => false,
+            },
             segment_data: raw.segment_data as u64,
             segment_end: raw.segment_end,
             resumable: resumable.map(|layout| HeaderBytes { bytes, layout }),

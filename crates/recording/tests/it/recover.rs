@@ -216,6 +216,32 @@ fn a_flipped_bit_costs_what_is_behind_it_and_that_is_set_aside() {
     }
 }
 
+/// What only says where things are is no reason to give up what is there.
+#[test]
+fn a_damaged_table_of_places_costs_nothing() {
+    let recorded = Recorded::tiny();
+    let whole = recorded.finished_chunk(1);
+    let packets: u64 = recorded.cluster_ends(1).packets_within(whole.len());
+    // The ID of a SeekHead, a size of one byte, and then its checksum and entries.
+    let seek_head = [0x11, 0x4D, 0x9B, 0x74];
+    let head = whole
+        .windows(4)
+        .position(|bytes| bytes == seek_head)
+        .unwrap();
+    let len = usize::from(whole[head + 4] & 0x7F);
+    assert!((20..120).contains(&len), "{len}");
+    for at in head + 5..head + 5 + len {
+        let mut flipped = whole.clone();
+        flipped[at] ^= 1 << (at % 8);
+        let disk = disk_with(&Files::from([("00001.mkv".to_owned(), flipped)]));
+        recover_on(&disk, folder()).unwrap();
+        let counts = check_consistent(&disk, folder());
+        assert_eq!(counts.values().sum::<u64>(), packets, "{at}");
+        check_nothing_more_to_do(&disk, folder());
+        assert!(self::files(&disk, folder())["00001.mkv"] == whole, "{at}");
+    }
+}
+
 /// All bytes of the only chunk are still there: in the chunk up to the cut, and behind it in a file of
 /// their own, or they are the beginning of the index that is there now.
 #[track_caller]
