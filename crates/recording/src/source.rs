@@ -3,6 +3,7 @@
 mod camera;
 mod fake_imu;
 mod json_lines;
+mod placing;
 mod plan;
 mod spec;
 

@@ -17,10 +17,10 @@ use tracing::{debug, error, warn};
 
 use super::{
     VideoSource,
+    placing::Placing,
     plan::{Delivery, capture_command},
 };
 use crate::{
-    anchor::{Anchor, MAX_DEVIATION},
     bitstream::Packager,
     clock::Monotonic,
     device::{Device, DeviceFault, Outlet},
@@ -336,41 +336,6 @@ impl Capture {
 enum Form {
     Raw(Arc<RawFormat>),
     Packets(Packager),
-}
-
-/// How a source's timestamps become capture times.
-struct Placing {
-    anchor: Anchor,
-    /// The source's timestamps are the kernel's monotonic clock.
-    kernel: bool,
-}
-
-impl Placing {
-    const fn of(source: &VideoSource) -> Self {
-        let anchor = if source.plays_by_our_clock() {
-            Anchor::fixed()
-        } else {
-            Anchor::following()
-        };
-        Self {
-            anchor,
-            kernel: matches!(source, VideoSource::V4l2 { .. }),
-        }
-    }
-
-    const fn is_settled(&self) -> bool {
-        self.kernel || self.anchor.is_settled()
-    }
-
-    fn place(&mut self, source_us: i64, arrival: Monotonic) -> (Monotonic, bool) {
-        // A driver may stamp with another clock than it should; then it is anchored as the others.
-        let near = Duration::from_micros(source_us.abs_diff(arrival.0)) <= MAX_DEVIATION;
-        if self.kernel && near {
-            return (Monotonic(source_us), false);
-        }
-        let placed = self.anchor.place(source_us, arrival);
-        (placed.at, placed.anchored_anew)
-    }
 }
 
 fn unusable(error: &NutError) -> String {

@@ -238,7 +238,7 @@ fn a_damaged_table_of_places_costs_nothing() {
         let counts = check_consistent(&disk, folder());
         assert_eq!(counts.values().sum::<u64>(), packets, "{at}");
         check_nothing_more_to_do(&disk, folder());
-        assert!(self::files(&disk, folder())["00001.mkv"] == whole, "{at}");
+        assert!(files(&disk, folder())["00001.mkv"] == whole, "{at}");
     }
 }
 
