@@ -87,12 +87,15 @@ fn recovering_all_leaves_alone_what_is_being_recorded() {
     assert!(running.finish().status.success());
 }
 
-fn kill(recorder: Recorder, output: &Path) {
+/// Kills it, says when that had happened, and sees that nothing of it stays.
+fn kill(recorder: Recorder, output: &Path) -> Timestamp {
     recorder.signal(Signal::SIGKILL);
+    let killed_at = Timestamp::now();
     drop(recorder.finish());
     wait_until("the end of all children", Duration::from_secs(1), || {
         processes_of(output).is_empty()
     });
+    killed_at
 }
 
 fn kill_after(delay: Duration) {
@@ -106,9 +109,7 @@ fn kill_after(delay: Duration) {
         running.len() > 2,
         "the encoders should be running: {running:?}"
     );
-    recorder.signal(Signal::SIGKILL);
-    let killed_at = Timestamp::now();
-    kill(recorder, output.path());
+    let killed_at = kill(recorder, output.path());
 
     let recording = only_recording(output.path());
     let found = inspect(&recording);
