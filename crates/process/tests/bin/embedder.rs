@@ -4,7 +4,9 @@
 //!
 //! - `family` starts a child from a thread that ends at once, with a grandchild in its group that has no
 //!   environment and one in a session of its own that has, all deaf to SIGTERM; names the three.
-//! - `orphan` starts a child that leaves a grandchild without an environment in its group; names it.
+//! - `orphans` starts a child that is gone, with a grandchild without an environment in its group, another
+//!   such in a session whose leader lives, and one that has one in a session whose leader is gone; names the
+//!   three.
 //! - `churn N` runs N children that end by themselves.
 //! - `user` runs a child as another user, `urgent` one at a high priority: tells the error.
 //! - `hoard` starts children until there is an error; tells it.
@@ -22,6 +24,13 @@ use rustix::process::WaitOptions;
 const FAMILY: &str = "trap '' TERM
     env -i sleep 1000 & one=$!
     setsid sh -c 'echo '$one' $$; exec sleep 1000' & wait";
+
+const ORPHANS: &str = r#"
+    env -i sleep 1000 &
+    setsid sh -c '
+        env -i sleep 1000 & two=$!
+        setsid sh -c "sleep 1000 & echo \$0 \$1 \$!" "$0" "$two"
+        exec sleep 1000' "$!" &"#;
 
 fn main() -> ExitCode {
     match obey() {
@@ -47,10 +56,10 @@ fn obey() -> Result<(), Box<dyn Error + Send + Sync>> {
                 children.push(child);
                 pids
             }
-            "orphan" => {
-                let (child, pid) = start("env -i sleep 1000 & echo $!")?;
+            "orphans" => {
+                let (child, pids) = start(ORPHANS)?;
                 children.push(child);
-                pid
+                pids
             }
             "churn" => {
                 for _ in 0..count.parse()? {

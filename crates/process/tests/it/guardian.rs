@@ -40,21 +40,20 @@ impl Embedder {
 
     /// Has it start a child with two grandchildren.
     fn family(&mut self) -> Vec<u32> {
-        let pids: Vec<u32> = self
-            .order("family")
-            .split(' ')
-            .map(|pid| pid.parse().unwrap())
-            .collect();
-        assert_eq!(pids.len(), 3);
-        assert!(pids.iter().all(|&pid| lives(pid)), "{pids:?}");
-        pids
+        self.three("family")
     }
 
-    /// Has it start a child that has gone, but not its grandchild, which is known by its group alone.
-    fn orphan(&mut self) -> u32 {
-        let pid = self.order("orphan").parse().unwrap();
-        assert!(lives(pid));
-        pid
+    /// Has it start a child that is gone by now, with three grandchildren that are hard to find.
+    fn orphans(&mut self) -> Vec<u32> {
+        self.three("orphans")
+    }
+
+    fn three(&mut self, order: &str) -> Vec<u32> {
+        let said = self.order(order);
+        let pids: Vec<u32> = said.split(' ').map(|pid| pid.parse().unwrap()).collect();
+        assert_eq!(pids.len(), 3, "{said}");
+        assert!(pids.iter().all(|&pid| lives(pid)), "{pids:?}");
+        pids
     }
 
     /// What all its descendants carry in their environment.
@@ -100,14 +99,14 @@ fn all_gone(pids: &[u32]) {
     eventually("the family is gone", || !pids.iter().any(|&pid| lives(pid)));
 }
 
-/// Whatever kills the parent: nothing of three families and an orphan is left, and the guardian leaves too.
+/// Whatever kills the parent: nothing of three families and three orphans is left, and the guardian leaves too.
 #[test]
 fn the_parent_dies() {
     #[track_caller]
     fn check(kill: impl FnOnce(&mut Embedder)) {
         let mut embedder = Embedder::start();
         let mut pids: Vec<u32> = (0..3).flat_map(|_| embedder.family()).collect();
-        pids.push(embedder.orphan());
+        pids.extend(embedder.orphans());
         let guardian = embedder.guardian().unwrap();
         kill(&mut embedder);
         embedder.child.wait().unwrap();
@@ -159,7 +158,7 @@ fn the_guardian_is_deaf_to_polite_signals() {
 fn a_killed_guardian_is_replaced() {
     let mut embedder = Embedder::start();
     let mut pids = embedder.family();
-    pids.push(embedder.orphan());
+    pids.extend(embedder.orphans());
     let first = embedder.guardian().unwrap();
     signal(first, nix::sys::signal::SIGKILL);
     eventually("there is another guardian", || {
