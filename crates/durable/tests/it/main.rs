@@ -15,6 +15,7 @@ mod faults;
 mod real;
 mod replace;
 mod same;
+mod system_calls;
 mod write_all;
 
 /// Errors with these numbers mean the same on every Linux (`asm-generic/errno-base.h`).

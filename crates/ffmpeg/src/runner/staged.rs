@@ -89,10 +89,14 @@ impl Staged {
         self.file.sync_all().map_err(failed)?;
         self.rename()?;
         self.committed = true;
-        let folder = parent(&self.path);
-        File::open(folder)
-            .and_then(|folder| folder.sync_all())
-            .map_err(failed)
+        let synced = File::open(parent(&self.path)).and_then(|folder| folder.sync_all());
+        match synced {
+            // A folder that cannot be synced has nothing to lose.
+            Err(error) if Errno::from_raw(error.raw_os_error().unwrap_or(0)) == Errno::EINVAL => {
+                Ok(())
+            }
+            result => result.map_err(failed),
+        }
     }
 
     fn rename(&self) -> Result<(), RunError> {
@@ -116,7 +120,7 @@ impl Staged {
             Ok(()) => Ok(()),
             Err(Errno::EEXIST) => Err(exists()),
             // Not every file system can rename without replacing.
-            Err(Errno::EINVAL | Errno::ENOSYS) => {
+            Err(Errno::EINVAL | Errno::ENOSYS | Errno::EOPNOTSUPP) => {
                 if self.path.symlink_metadata().is_ok() {
                     return Err(exists());
                 }

@@ -13,6 +13,9 @@ const BUSY_PART: u32 = 200;
 /// More bytes written than a stalled ffmpeg's own chatter.
 const BUSY_BYTES: u64 = 256 << 10;
 
+/// Nobody waits longer, and clocks reach as far.
+const LONGEST_LIMIT: Duration = Duration::from_secs(100 * 365 * 24 * 3600);
+
 /// What ffmpeg has done since its start.
 #[derive(Debug, Clone, Copy, Default)]
 pub(super) struct Work {
@@ -33,7 +36,7 @@ impl StallWatch {
     /// A job that starts `now` and may stand still for `limit`.
     pub(super) fn new(limit: Duration, now: Instant) -> Self {
         Self {
-            limit,
+            limit: limit.min(LONGEST_LIMIT),
             alive_at: now,
             looked_at: now,
             seen: Work::default(),
@@ -67,6 +70,12 @@ impl StallWatch {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn an_endless_limit_is_no_panic() {
+        let now = Instant::now();
+        assert!(StallWatch::new(Duration::MAX, now).next_look() > now);
+    }
 
     const SECOND: Duration = Duration::from_secs(1);
 

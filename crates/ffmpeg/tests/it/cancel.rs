@@ -266,7 +266,7 @@ fn a_signal_from_a_stranger_is_a_failure() {
 }
 
 #[test]
-fn a_terminal_cannot_interrupt_a_job() {
+fn a_job_has_its_own_group_and_reads_no_keys() {
     let dir = tempfile::tempdir().unwrap();
     let [ffmpeg, _] = both();
     let job = Runner::new(record(&ffmpeg, &dir.path().join("x.mp4")))

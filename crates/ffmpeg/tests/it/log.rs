@@ -1,7 +1,6 @@
 //! Lines of real logs, in every form.
 
 use std::ffi::OsStr;
-use std::fs;
 use std::io::Read;
 use std::os::unix::ffi::OsStrExt;
 
@@ -86,7 +85,7 @@ fn names_that_are_no_utf8() {
 }
 
 #[test]
-fn colours_and_reports_of_the_environment_are_kept_out() {
+fn colours_of_the_environment_are_kept_out() {
     let dir = tempfile::tempdir().unwrap();
     for ffmpeg in both() {
         let command: FfmpegCommand = ffmpeg.command().input(pictures(1)).output(Output::null());
@@ -100,7 +99,6 @@ fn colours_and_reports_of_the_environment_are_kept_out() {
             run.log
         );
     }
-    assert_eq!(fs::read_dir(dir.path()).unwrap().count(), 0);
 }
 
 #[test]

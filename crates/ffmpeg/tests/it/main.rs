@@ -15,6 +15,7 @@ mod progress;
 mod server;
 mod signals;
 mod streaming;
+mod system_calls;
 #[cfg(feature = "tokio")]
 mod tokio_job;
 
@@ -47,7 +48,7 @@ pub(crate) fn is_old(ffmpeg: &Ffmpeg) -> bool {
     !ffmpeg.version().exits_with_error_number()
 }
 
-/// The program of ffmpeg 9.0, which `scripts/setup` installs.
+/// The program of ffmpeg 9.0, which `scripts/setup --tests` installs.
 pub(crate) fn ffmpeg9() -> PathBuf {
     if let Some(program) = env::var_os("LONGTAKE_FFMPEG9") {
         return program.into();
@@ -63,7 +64,7 @@ pub(crate) fn ffmpeg9() -> PathBuf {
     match programs.next() {
         Some(program) => program.path(),
         None => panic!(
-            "no ffmpeg 9 in {}: run scripts/setup, or set LONGTAKE_FFMPEG9",
+            "no ffmpeg 9 in {}: run scripts/setup --tests, or set LONGTAKE_FFMPEG9",
             folder.display()
         ),
     }
