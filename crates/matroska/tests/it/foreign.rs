@@ -186,6 +186,33 @@ fn a_block_of_several_frames_gives_each_its_time() {
     assert_eq!(found.blocks(), want);
 }
 
+/// A cluster may say where it lies in its own file, which would be wrong in another.
+#[test]
+fn clusters_that_know_their_place_are_read_but_not_copied() {
+    let info = b"\x15\x49\xA9\x66\x84\x4D\x80\x81x";
+    let info_in_us = b"\x15\x49\xA9\x66\x8A\x2A\xD7\xB1\x82\x03\xE8\x4D\x80\x81x";
+    let header = foreign_header(&[]);
+    let at = header.windows(info.len()).position(|it| it == info);
+    let (before, after) = header.split_at(at.unwrap());
+    let header = [before, info_in_us, &after[info.len()..]].concat();
+
+    let (position, size_before) = (&b"\xA7\x81\x05"[..], &b"\xAB\x81\x05"[..]);
+    for (more, is_copied) in [(&b""[..], true), (position, false), (size_before, false)] {
+        let len = u8::try_from(11 + more.len()).unwrap();
+        let cluster = [
+            &b"\x1F\x43\xB6\x75"[..],
+            &[0x80 | len],
+            b"\xE7\x81\x07",
+            more,
+            b"\xA3\x86\x81\x00\x00\x80hi",
+        ];
+        let found = read(&[&header[..], &cluster.concat()].concat());
+        assert_eq!(found.damage, None);
+        assert_eq!(found.blocks(), [Block::new(1, 7, "hi")]);
+        assert_eq!(found.clusters[0].can_be_copied(), is_copied, "{more:x?}");
+    }
+}
+
 #[test]
 fn void_and_tags_between_clusters_are_passed_over() {
     let mut file = foreign_header(&[]);
