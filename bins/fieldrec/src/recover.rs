@@ -1,6 +1,6 @@
 //! `fieldrec recover`
 
-use std::fmt::Write as _;
+use std::{fmt::Write as _, path::Path};
 
 use longtake_recording::{LockError, RecoverError, Recovered, Repair, find_recordings, recover};
 use serde::Serialize;
@@ -11,7 +11,7 @@ use crate::{cli::RecoverArgs, failure::Failure, output};
 /// What became of one recording, as `--json` prints it.
 #[derive(Serialize)]
 struct Line<'a> {
-    path: &'a std::path::Path,
+    path: &'a Path,
     #[serde(flatten)]
     recovered: &'a Recovered,
 }
@@ -36,7 +36,7 @@ pub(crate) fn run(args: &RecoverArgs) -> Result<(), Failure> {
             })?,
             Ok(recovered) => output::text(&for_people(&recovered))?,
             // Whoever recovers all of a folder does not mean the one that is being recorded.
-            Err(RecoverError::Lock(LockError::InUse { .. })) if recordings.len() > 1 => {
+            Err(RecoverError::Lock(LockError::InUse { .. })) if !is_named(args, path) => {
                 info!(path = %path.display(), "in use by another process, and left alone");
             }
             Err(error) => {
@@ -54,6 +54,13 @@ pub(crate) fn run(args: &RecoverArgs) -> Result<(), Failure> {
             )))
         }
     }
+}
+
+/// Whether the user named this recording itself, and not a folder that it lies in.
+fn is_named(args: &RecoverArgs, recording: &Path) -> bool {
+    args.folder
+        .canonicalize()
+        .is_ok_and(|named| named == recording)
 }
 
 fn for_people(recovered: &Recovered) -> String {
