@@ -207,7 +207,7 @@ impl Encoder {
         {
             self.teller.lost(&end.inside);
             if !self.kill.is_killed() {
-                self.teller.interrupted(end.fault);
+                self.teller.ended_badly(end.fault);
             }
         }
         if let Some(last) = self.last_frame {

@@ -32,6 +32,8 @@ pub enum EncoderOutput {
     Gap(Gap),
     /// The encoder died or hung. It is started again with one of the next frames.
     Interrupted(EncoderFault),
+    /// The encoder died or hung when it was to let out what it held. That is lost.
+    EndedBadly(EncoderFault),
     /// The encoder failed and is not started again.
     Gone(EncoderGone),
 }
@@ -111,6 +113,11 @@ impl Teller {
             state.gap_from.get_or_insert(before);
         }
         self.dropped(DropReason::EncoderFailed, frames);
+    }
+
+    pub(super) fn ended_badly(&self, fault: EncoderFault) {
+        self.state.lock().summary.interruptions += 1;
+        (self.output)(EncoderOutput::EndedBadly(fault));
     }
 
     pub(super) fn interrupted(&self, fault: EncoderFault) {

@@ -165,6 +165,16 @@ impl Way {
                     error,
                 });
             }
+            // The stream ends with this, now or when its pictures end that have another format.
+            EncoderOutput::EndedBadly(fault) => {
+                error!(
+                    error = &fault as &dyn Error,
+                    stream = self.state.spec.name,
+                    "encoder did not let out what it held"
+                );
+                let why = || with_sources(&fault);
+                self.failure.lock().get_or_insert_with(why);
+            }
             EncoderOutput::Gone(gone) => self.give_up(&gone),
         }
     }

@@ -62,6 +62,7 @@ pub(crate) struct Got {
     pub dropped: Vec<(DropReason, u64, Pts, Pts)>,
     pub gaps: Vec<Gap>,
     pub faults: Vec<EncoderFault>,
+    pub bad_end: Option<EncoderFault>,
     pub gone: Vec<EncoderGone>,
 }
 
@@ -137,7 +138,7 @@ impl Bench {
         );
         assert_eq!(
             summary.interruptions,
-            (got.faults.len() + got.gone.len()) as u64
+            (got.faults.len() + got.gone.len() + usize::from(got.bad_end.is_some())) as u64
         );
         (summary, got)
     }
@@ -173,6 +174,7 @@ impl Got {
             }
             EncoderOutput::Gap(gap) => self.gaps.push(gap),
             EncoderOutput::Interrupted(fault) => self.faults.push(fault),
+            EncoderOutput::EndedBadly(fault) => self.bad_end = Some(fault),
             EncoderOutput::Gone(gone) => self.gone.push(gone),
             other => panic!("{other:?}"),
         }
