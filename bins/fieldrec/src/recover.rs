@@ -2,7 +2,7 @@
 
 use std::{fmt::Write as _, path::Path};
 
-use longtake_recording::{LockError, RecoverError, Recovered, Repair, find_recordings, recover};
+use longtake_recording::{LockError, RecoverError, Recovered, find_recordings, recover};
 use serde::Serialize;
 use tracing::info;
 
@@ -41,7 +41,15 @@ pub(crate) fn run(args: &RecoverArgs) -> Result<(), Failure> {
             }
             Err(error) => {
                 failed += 1;
-                longtake_service::report(&format!("fieldrec: {}", path.display()), &error);
+                let named =
+                    longtake_service::with_sources(&error).contains(&*path.to_string_lossy());
+                let path = path.display();
+                let speaker = if named {
+                    "fieldrec".into()
+                } else {
+                    format!("fieldrec: {path}")
+                };
+                longtake_service::report(&speaker, &error);
             }
         }
     }
@@ -70,17 +78,7 @@ fn for_people(recovered: &Recovered) -> String {
     }
     let mut text = format!("{id}: recovered\n");
     for chunk in &recovered.chunks {
-        let what = match &chunk.repair {
-            Repair::Finished => "finished".to_owned(),
-            Repair::Cut { damage, set_aside } => {
-                format!("cut ({damage}); the rest is kept in {}", set_aside.file)
-            }
-            Repair::Unusable { damage, set_aside } => {
-                format!("unusable ({damage}); it is kept as {}", set_aside.file)
-            }
-            _ => "repaired".to_owned(),
-        };
-        let _infallible = writeln!(text, "    {}: {what}", chunk.file);
+        let _infallible = writeln!(text, "    {}: {}", chunk.file, chunk.repair);
     }
     for stream in &recovered.streams {
         let lost = match stream.lost {

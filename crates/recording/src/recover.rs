@@ -6,7 +6,7 @@ mod rebuild;
 
 use std::{
     collections::BTreeMap,
-    io,
+    fmt, io,
     path::{Path, PathBuf},
 };
 
@@ -71,6 +71,20 @@ pub enum Repair {
         /// Where it is kept.
         set_aside: SetAside,
     },
+}
+
+impl fmt::Display for Repair {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Finished => f.write_str("finished"),
+            Self::Cut { damage, set_aside } => {
+                write!(f, "cut ({damage}); the rest is kept in {}", set_aside.file)
+            }
+            Self::Unusable { damage, set_aside } => {
+                write!(f, "unusable ({damage}); it is kept as {}", set_aside.file)
+            }
+        }
+    }
 }
 
 /// What is left of one stream, and what is known to be lost.
@@ -203,7 +217,7 @@ pub fn recover_on(storage: &dyn Storage, folder: &Path) -> Result<Recovered, Rec
         )?);
     }
     for chunk in &repairs {
-        warn!(recording = %recording_id, chunk = chunk.file, repair = ?chunk.repair, "chunk repaired");
+        warn!(recording = %recording_id, chunk = chunk.file, repair = %chunk.repair, "chunk repaired");
     }
 
     let declared = survey
