@@ -74,6 +74,9 @@ pub(crate) struct VideoConfig {
     /// crash.
     #[serde(default)]
     pub(crate) b_frames: Option<u32>,
+    /// The CPU priority of the encoder, from -20 (first) to 19 (last).
+    #[serde(default)]
+    pub(crate) nice: Option<i8>,
     /// What happens when the queue is full: drop-newest, drop-oldest or block.
     #[serde(default)]
     pub(crate) when_full: Option<WhenFullConfig>,
@@ -122,6 +125,7 @@ impl VideoConfig {
             tune: None,
             fps: None,
             b_frames: None,
+            nice: None,
             when_full: None,
             metadata: BTreeMap::new(),
         }

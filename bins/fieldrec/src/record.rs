@@ -11,7 +11,7 @@ use std::{
 };
 
 use longtake_recording::{
-    Capture, DEFAULT_READY_TIMEOUT, Event, Events, NextEvent, OpenError, Session, Summary, What,
+    Capture, DEFAULT_READY_TIMEOUT, Event, Events, NextEvent, Session, Summary, What,
 };
 use longtake_service::{Printer, Signals, read_config};
 use tracing::info;
@@ -52,15 +52,15 @@ pub(crate) fn run(args: RecordArgs) -> Result<(), Failure> {
     })
     .map_err(Failure::failed)?;
 
-    let Wiring { devices, session } = wiring::wire(&config)?;
+    let stopped = || stop.load(Ordering::Acquire);
+    let Wiring { devices, session } = wiring::wire(&config, stopped)?;
     check_writable(&output)?;
     let patience = config
         .ready_timeout
         .map_or(DEFAULT_READY_TIMEOUT, |span| span.0);
-    let opened = Capture::open_unless(devices, patience, || stop.load(Ordering::Acquire));
-    let capture = match opened {
+    let capture = match Capture::open_unless(devices, patience, stopped) {
         Ok(capture) => capture,
-        Err(OpenError::Stopped) => {
+        Err(_) if stopped() => {
             info!("stopped before anything was recorded");
             return Ok(());
         }

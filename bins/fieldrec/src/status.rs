@@ -72,6 +72,7 @@ fn line_of(event: &Event) -> Option<String> {
         What::ChunkFinished { file, bytes, .. } => {
             format!("{file} is finished, {}", bytesize::ByteSize(*bytes))
         }
+        What::ChunkUnfinished { file, error } => format!("{file} is not finished: {error}"),
         What::Stalled { .. } => format!("{stream} has gone silent"),
         What::Dropped { reason, count } => {
             format!("{stream} lost {count} ({reason}: {})", in_words(*reason))

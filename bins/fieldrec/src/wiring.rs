@@ -29,7 +29,9 @@ pub(crate) struct Wiring {
 }
 
 /// Checks everything that was asked for, finds ffmpeg, and makes the devices. Opens nothing yet.
-pub(crate) fn wire(config: &Config) -> Result<Wiring, Failure> {
+///
+/// Ends early, with no devices, when `stopped` says so.
+pub(crate) fn wire(config: &Config, stopped: impl Fn() -> bool) -> Result<Wiring, Failure> {
     if config.video.is_empty() && config.sensor.is_empty() {
         return Err(Failure::usage(
             "nothing to record: name a camera with --video NAME=SOURCE or a sensor with --sensor \
@@ -59,6 +61,12 @@ pub(crate) fn wire(config: &Config) -> Result<Wiring, Failure> {
         let ffprobe = find_ffprobe(config, &ffmpeg);
         session = session.ffmpeg(ffmpeg.program());
         for camera in cameras {
+            if stopped() {
+                return Ok(Wiring {
+                    devices: Vec::new(),
+                    session,
+                });
+            }
             camera.check_encoder(&ffmpeg)?;
             camera.check_file(ffprobe.as_ref())?;
             session = session.stream(&camera.spec.name, camera.options.clone());
@@ -95,6 +103,8 @@ struct Picture {
     options: StreamOptions,
     /// What its pictures are encoded with, if they are.
     encoder: Option<EncoderSettings>,
+    /// The user said how.
+    has_own_settings: bool,
 }
 
 impl Picture {
@@ -120,7 +130,7 @@ impl Picture {
             if asks_for_encoding(config) {
                 return Err(Failure::usage(format!(
                     "video {name}: codec=copy takes packets as they are, so bitrate, pixel-format, \
-                     preset, tune, fps and b-frames mean nothing; leave them out"
+                     preset, tune, fps, b_frames and nice mean nothing; leave them out"
                 )));
             }
             let options = StreamOptions::default().when_full(when_full);
@@ -130,6 +140,7 @@ impl Picture {
                 delivery: Delivery::Copied,
                 options,
                 encoder: None,
+                has_own_settings: false,
             });
         }
         let settings = encoder_settings(config, codec).map_err(|error| wrong(&*error))?;
@@ -140,6 +151,7 @@ impl Picture {
                 pixel_format: settings.input_format().to_owned(),
             },
             encoder: Some(settings.clone()),
+            has_own_settings: asks_for_encoding(config),
             options: StreamOptions::default()
                 .encoder(settings)
                 .when_full(when_full),
@@ -165,7 +177,13 @@ impl Picture {
         }
         settings.try_out(ffmpeg).map_err(|error| {
             let error = longtake_service::with_sources(&error);
-            Failure::usage(format!("video {stream}: {error}"))
+            let message = format!("video {stream}: {error}");
+            // Our own defaults are not the user's fault.
+            if self.has_own_settings {
+                Failure::usage(message)
+            } else {
+                Failure::failed(message)
+            }
         })
     }
 
@@ -235,7 +253,7 @@ fn asks_for_encoding(config: &VideoConfig) -> bool {
         &config.tune,
         &config.fps,
     ];
-    texts.iter().any(|text| text.is_some()) || config.b_frames.is_some()
+    texts.iter().any(|text| text.is_some()) || config.b_frames.is_some() || config.nice.is_some()
 }
 
 fn encoder_settings(
@@ -261,6 +279,12 @@ fn encoder_settings(
     }
     if let Some(b_frames) = config.b_frames {
         settings = settings.b_frames(b_frames);
+    }
+    if let Some(nice) = config.nice {
+        if !(-20..=19).contains(&nice) {
+            return Err(format!("nice is from -20 to 19, not {nice}").into());
+        }
+        settings = settings.nice(nice.into());
     }
     Ok(settings)
 }

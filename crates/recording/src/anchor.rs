@@ -5,7 +5,7 @@ use std::time::Duration;
 use crate::clock::Monotonic;
 
 /// How far a source may leave the arrival of its packets before it is anchored anew.
-pub(crate) const MAX_DEVIATION: Duration = Duration::from_millis(500);
+const MAX_DEVIATION: Duration = Duration::from_millis(500);
 
 /// How long packets may come late without catching up. After a stall of the network they come in a
 /// burst and catch up; those of a camera whose clock was set never do.

@@ -67,9 +67,8 @@ pub trait Device: Send + fmt::Debug {
 /// Where a device puts what one of its streams captured. Cheap to clone.
 ///
 /// Times are those of the capture, on the clock that [`Monotonic::now`] reads. Raw frames must rise in
-/// time: one that is not later than the one before counts as dropped for being invalid, so a time that
-/// lies far in the future by mistake loses all frames up to then. Packets and samples are written as
-/// they come.
+/// time: one that is not later than the one before counts as dropped for being invalid. Packets and
+/// samples are written as they come. A time more than a minute ahead of the clock counts as invalid too.
 ///
 /// Nothing here waits, unless the recording was told to make this source wait when its queue is
 /// full ([`WhenFull::Block`](crate::WhenFull::Block)).

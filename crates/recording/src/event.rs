@@ -67,6 +67,14 @@ pub enum What {
         /// How many packets of each stream it holds.
         packets: BTreeMap<String, u64>,
     },
+    /// A chunk could not be completed or renamed. What was written of it is there and plays;
+    /// `recover` finishes it.
+    ChunkUnfinished {
+        /// The name that it should have.
+        file: String,
+        /// What was in the way.
+        error: String,
+    },
     /// A stream has given nothing for max(1 s, 3 frame intervals). Told once for each silence.
     Stalled {
         /// Session time of its last packet, if it ever gave one.
@@ -106,7 +114,8 @@ pub enum What {
         /// What the disk said, and what to do.
         error: String,
     },
-    /// The recording is over and everything that could be written is safe on the disk.
+    /// The recording is over and everything that could be written is safe on the disk. Parts may remain
+    /// that could not be finished; that was told.
     Stopped {
         /// From session time 0 to the stop, in seconds.
         duration_s: f64,

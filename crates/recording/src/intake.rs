@@ -1,8 +1,11 @@
 //! Where a stream enters a recording: counted, placed on session time, and queued.
 
-use std::sync::{
-    Arc,
-    atomic::{AtomicBool, Ordering},
+use std::{
+    sync::{
+        Arc,
+        atomic::{AtomicBool, Ordering},
+    },
+    time::Duration,
 };
 
 use bytes::Bytes;
@@ -17,6 +20,10 @@ use crate::{
     queue::{QueueSender, Queued, weight},
     session_time::{Placed, SessionTime},
 };
+
+/// Nothing is captured after it arrives. A device that makes up its pictures may run ahead of the clock
+/// by this much; further ahead is a mistake that would take the stream along.
+const FURTHEST_AHEAD: Duration = Duration::from_secs(60);
 
 /// What a device handed over.
 #[derive(Debug)]
@@ -92,6 +99,9 @@ impl Intake {
         {
             return self.refuse(at);
         }
+        if at.since(Monotonic::now()) > FURTHEST_AHEAD {
+            return self.count_invalid();
+        }
         let pts = match self.time.place(at) {
             Placed::In(pts) => pts,
             Placed::Before => return self.refuse_early(),
@@ -107,8 +117,12 @@ impl Intake {
         }) {
             Ok(offered) => {
                 let mut counts = self.counts.lock();
-                for (_, reason) in &offered.dropped {
+                for (lost, reason) in &offered.dropped {
                     counts.lose(*reason, 1);
+                    // What comes next is the first after the jump then.
+                    if lost.after_clock_jump {
+                        self.note_clock_jump();
+                    }
                 }
             }
             // The recording stopped while this was on its way in.
@@ -165,8 +179,6 @@ fn is_json_object(bytes: &[u8]) -> bool {
 
 #[cfg(test)]
 mod tests {
-    use std::time::Duration;
-
     use super::*;
     use crate::queue::{QueueReceiver, WhenFull, queue};
 
@@ -233,6 +245,40 @@ mod tests {
             (counts.received, counts.dropped[&DropReason::Invalid]),
             (2, 1)
         );
+    }
+
+    #[test]
+    fn a_time_far_ahead_of_the_clock_is_refused() {
+        let (intake, counts, receiver) = intake(1 << 20);
+        intake.take(Monotonic(Monotonic::now().0 + 3_600_000_000), object("{}"));
+        assert_eq!(intake.time.zero(), None, "it is not the beginning either");
+        intake.take(Monotonic(1_000), object("{}"));
+        assert_eq!(receiver.close_and_drain().len(), 1);
+        let counts = counts.lock();
+        assert_eq!(
+            (counts.received, counts.dropped[&DropReason::Invalid]),
+            (2, 1)
+        );
+    }
+
+    #[test]
+    fn a_clock_jump_is_told_with_the_next_that_is_not_dropped() {
+        let (intake, _counts, receiver) = intake(weight::<Arrival>(2));
+        intake.take(Monotonic(1_000), object("{}"));
+        intake.note_clock_jump();
+        intake.take(Monotonic(1_001), object("{}"));
+        let jumps = |taken| {
+            matches!(
+                taken,
+                Some(Arrival {
+                    after_clock_jump: true,
+                    ..
+                })
+            )
+        };
+        assert!(!jumps(receiver.take_now()));
+        intake.take(Monotonic(1_002), object("{}"));
+        assert!(jumps(receiver.take_now()));
     }
 
     #[test]

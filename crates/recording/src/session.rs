@@ -202,7 +202,8 @@ pub struct Summary {
     pub duration: Duration,
     /// What became of everything that was captured, for each stream.
     pub counts: BTreeMap<String, Counts>,
-    /// Why the disk took no more, if that happened.
+    /// What the disk did not take, if that happened: packets, the end of a chunk, or the manifest.
+    /// `recover` makes the best of it.
     pub write_error: Option<String>,
 }
 

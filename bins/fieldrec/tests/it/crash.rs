@@ -119,7 +119,9 @@ fn kill_after(delay: Duration) {
     let (pts_us, realtime) = realtime_pair(&chunks(&recording)[0]);
     let killed_pts =
         pts_us + i64::try_from(killed_at.duration_since(realtime).as_micros()).unwrap();
-    for stream in found["streams"].as_array().unwrap() {
+    let streams = found["streams"].as_array().unwrap();
+    assert_eq!(streams.len(), 3, "{found}");
+    for stream in streams {
         let lost = killed_pts - stream["last_pts_us"].as_i64().unwrap();
         assert!(
             lost <= MAX_LOSS_US,

@@ -1,9 +1,14 @@
 //! Finds out whether an encoder takes its settings before anything depends on it.
 
+use std::time::Duration;
+
 use longtake_ffmpeg::{Ffmpeg, Input, Level, Output, RunError, Runner};
 
 use super::{arguments, settings::EncoderSettings};
 use crate::pts::Pts;
+
+/// A trial takes a tenth of a second; what takes so long does not work.
+const PATIENCE: Duration = Duration::from_secs(10);
 
 /// An encoder does not take its settings, or ffmpeg does not work.
 #[derive(Debug, thiserror::Error)]
@@ -34,7 +39,7 @@ impl EncoderSettings {
             .log_level(Level::Warning)
             .input(Input::lavfi(picture))
             .output(arguments::encoding(Output::null(), self, rate, Pts::ZERO));
-        match Runner::new(command).run(|_| {}) {
+        match Runner::new(command).deadline(PATIENCE).run(|_| {}) {
             Ok(_) => Ok(()),
             Err(source) => Err(TrialError {
                 encoder: self.encoder().name(),

@@ -9,7 +9,7 @@ use std::{
 
 use crossbeam_channel::{Receiver, RecvTimeoutError};
 use jiff::Timestamp;
-use longtake_durable::Storage;
+use longtake_durable::{ReplaceError, Storage};
 use tracing::error;
 
 use super::StreamState;
@@ -17,6 +17,7 @@ use crate::{
     clock::Monotonic,
     counts::{Counts, DropReason, Gap, GapReason},
     event::{Event, EventSender, What},
+    fault_text::with_sources,
     manifest::{Manifest, ManifestChunk},
     pts::Pts,
     recording_id::RecordingId,
@@ -40,6 +41,10 @@ pub(super) enum Note {
         file: String,
     },
     ChunkFinished(ManifestChunk),
+    ChunkUnfinished {
+        file: String,
+        error: String,
+    },
     Parameters {
         stream: StreamIndex,
         parameters: Arc<CodecParameters>,
@@ -142,7 +147,7 @@ impl Books {
             .map(|stream| (&stream.spec).into())
             .collect();
         self.tell_at(Pts::ZERO, None, What::Started { streams });
-        self.write_manifest();
+        self.update_manifest();
     }
 
     fn enter(&mut self, note: Note) {
@@ -157,8 +162,13 @@ impl Books {
                     packets: chunk.packets.clone(),
                 };
                 self.keeper.manifest.add_chunk(chunk);
-                self.write_manifest();
+                self.update_manifest();
                 self.tell(None, what);
+            }
+            Note::ChunkUnfinished { file, error } => {
+                let told = format!("{file} keeps its .part: {error}");
+                self.write_error.get_or_insert(told);
+                self.tell(None, What::ChunkUnfinished { file, error });
             }
             Note::Parameters { stream, parameters } => {
                 self.keeper
@@ -177,7 +187,7 @@ impl Books {
                 self.tell(Some(stream), What::StreamEnded { error });
             }
             Note::WriteFailed { error } => {
-                self.write_error = Some(error.clone());
+                self.write_error.get_or_insert_with(|| error.clone());
                 self.tell(None, What::WriteFailed { error });
             }
         }
@@ -228,7 +238,10 @@ impl Books {
             .and_then(|at| self.keeper.time.at(at))
             .unwrap_or(Pts::ZERO);
         self.keeper.manifest.stop(stop, Timestamp::now());
-        self.write_manifest();
+        if let Err(error) = self.write_manifest() {
+            let told = format!("the manifest is not written: {}", with_sources(&error));
+            self.write_error.get_or_insert(told);
+        }
         let counts: BTreeMap<_, _> = self
             .keeper
             .streams
@@ -253,20 +266,27 @@ impl Books {
 
     /// Writes the manifest as it is now. A manifest that cannot be written is no reason to stop
     /// recording: recovery builds it anew from the chunks.
-    fn write_manifest(&mut self) {
+    fn write_manifest(&mut self) -> Result<(), ReplaceError> {
         for (index, stream) in self.keeper.streams.iter().enumerate() {
             let entry = self.keeper.manifest.stream_mut(StreamIndex(index));
             entry.counts = stream.counts();
             (entry.first_pts_us, entry.last_pts_us) = stream.written_span();
         }
-        let written = self
-            .keeper
-            .manifest
-            .write(&*self.keeper.storage, &self.keeper.folder);
-        if let Err(error) = written {
-            let folder = self.keeper.folder.display();
-            error!(error = &error as &dyn std::error::Error, %folder, "manifest not written");
-        }
+        let Keeper {
+            storage,
+            folder,
+            manifest,
+            ..
+        } = &self.keeper;
+        manifest.write(&**storage, folder).inspect_err(|error| {
+            let folder = folder.display();
+            error!(error = error as &dyn std::error::Error, %folder, "manifest not written");
+        })
+    }
+
+    /// The same, while there will be another chance.
+    fn update_manifest(&mut self) {
+        drop(self.write_manifest());
     }
 
     fn tell(&self, stream: Option<StreamIndex>, what: What) {

@@ -209,7 +209,10 @@ impl Mux {
                     chunk = chunk.file,
                     "chunk keeps its .part; `fieldrec recover` finishes it"
                 );
-                return;
+                Note::ChunkUnfinished {
+                    file: chunk.file,
+                    error: with_sources(&*error),
+                }
             }
             ChunkEvent::NameRefused { name, fault, file } => {
                 warn!(

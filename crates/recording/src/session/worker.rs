@@ -198,6 +198,9 @@ impl Way {
     }
 
     fn tell_clock_gap(&self, from: Pts, to: Pts) {
+        if from >= to {
+            return;
+        }
         let gap = Gap {
             from_pts_us: from,
             to_pts_us: to,

@@ -41,7 +41,7 @@ const MAX_LOG_LINE: usize = 4096;
 /// A video source behind an ffmpeg: a test picture, a V4L2 camera, an RTSP camera or a file.
 ///
 /// Each picture gets the time at which it was captured: the kernel's for V4L2, otherwise the
-/// source's own timestamp, shifted by what is fixed at the first picture. A network camera whose
+/// source's own timestamp, shifted by what is fixed once pictures come at their own pace. A network camera whose
 /// clock leaves ours by more than 500 ms is anchored anew, which shows as a gap.
 ///
 /// A file waits for a recording, so that its beginning is not lost, and ends in order.

@@ -2,11 +2,13 @@
 
 use std::time::Duration;
 
+use tracing::warn;
+
 use super::VideoSource;
-use crate::{
-    anchor::{Anchor, MAX_DEVIATION},
-    clock::Monotonic,
-};
+use crate::{anchor::Anchor, clock::Monotonic};
+
+/// How long the first picture may have been on its way, on a machine that is busy at its start.
+const LATEST_PICTURE: Duration = Duration::from_secs(10);
 
 /// Places the pictures of one source.
 #[derive(Debug)]
@@ -51,17 +53,21 @@ impl Placing {
 
     /// When a picture was captured that arrived at `arrival`, and whether it begins a new spacing.
     pub(super) fn place(&mut self, source_us: i64, arrival: Monotonic) -> (Monotonic, bool) {
+        let stamp = Monotonic(source_us);
         if self.stamps == Stamps::Undecided {
-            // A driver may stamp with another clock than it should; then it is anchored as others are.
-            let distance = Duration::from_micros(source_us.abs_diff(arrival.0));
-            self.stamps = if distance <= MAX_DEVIATION {
+            // A driver may stamp with another clock than it should, which is off by far more than a
+            // picture may be late; then it is anchored as others are.
+            let is_ours = stamp <= arrival && arrival.since(stamp) <= LATEST_PICTURE;
+            self.stamps = if is_ours {
                 Stamps::Kernel
             } else {
+                warn!("the camera's driver does not stamp with the kernel's monotonic clock");
                 Stamps::Foreign
             };
         }
         if self.stamps == Stamps::Kernel {
-            return (Monotonic(source_us), false);
+            // Nothing is captured after it arrives.
+            return (stamp.min(arrival), false);
         }
         let placed = self.anchor.place(source_us, arrival);
         (placed.at, placed.anchored_anew)
@@ -100,6 +106,22 @@ mod tests {
             ],
             &[1_000_000, 1_033_333, 1_066_667],
         );
+        // Also if the first one was late.
+        check(
+            camera,
+            &[(1_000_000, 1_600_000), (1_033_333, 1_600_100)],
+            &[1_000_000, 1_033_333],
+        );
+        // A stamp from the future is none.
+        check(
+            camera,
+            &[
+                (1_000_000, 1_030_000),
+                (3_601_000_000, 1_063_000),
+                (1_066_667, 1_096_000),
+            ],
+            &[1_000_000, 1_063_000, 1_066_667],
+        );
     }
 
     #[test]
@@ -113,8 +135,12 @@ mod tests {
         // Also when its stamp happens to come near ours later.
         check(
             "v4l2:/dev/video0",
-            &[(0, 900_000), (400_000, 1_300_000), (800_000, 1_700_000)],
-            &[900_000, 1_300_000, 1_700_000],
+            &[
+                (0, 20_000_000),
+                (400_000, 20_400_000),
+                (800_000, 20_800_000),
+            ],
+            &[20_000_000, 20_400_000, 20_800_000],
         );
     }
 

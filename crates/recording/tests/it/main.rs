@@ -19,4 +19,5 @@ mod nut;
 mod recover;
 mod rtsp;
 mod session;
+mod session_faults;
 mod sources;
