@@ -35,14 +35,33 @@ impl Status {
     /// The live line anew, if there is one.
     pub(crate) fn renewed(&self, elapsed: Duration, counts: &[(String, Counts)]) -> Option<String> {
         // The cursor goes back to the start, so that a line of the log covers this one.
-        self.live
-            .then(|| format!("{CLEAR}{}\r", live_line(elapsed, counts)))
+        self.live.then(|| {
+            let line = cut(live_line(elapsed, counts), width_of_terminal());
+            format!("{CLEAR}{line}\r")
+        })
     }
 
     /// What takes the live line away, if there is one.
     pub(crate) const fn clear(&self) -> &'static str {
         if self.live { CLEAR } else { "" }
     }
+}
+
+/// How many characters fit into a line; it may change at any time.
+fn width_of_terminal() -> usize {
+    rustix::termios::tcgetwinsize(io::stdout())
+        .ok()
+        .filter(|size| size.ws_col > 0)
+        .map_or(80, |size| size.ws_col.into())
+}
+
+/// A line that a terminal would break could not be taken away again.
+fn cut(line: String, width: usize) -> String {
+    if line.chars().count() < width {
+        return line;
+    }
+    let kept: String = line.chars().take(width.saturating_sub(2)).collect();
+    format!("{kept}…")
 }
 
 fn live_line(elapsed: Duration, counts: &[(String, Counts)]) -> String {
@@ -139,6 +158,19 @@ fn clock(time: Duration) -> String {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn the_live_line_is_shorter_than_the_terminal() {
+        assert_eq!(
+            cut("REC 1:02:03  front 300".to_owned(), 23),
+            "REC 1:02:03  front 300"
+        );
+        assert_eq!(
+            cut("REC 1:02:03  front 300".to_owned(), 22),
+            "REC 1:02:03  front 3…"
+        );
+        assert_eq!(cut("REC".to_owned(), 0), "…");
+    }
 
     #[test]
     fn the_live_line_names_losses() {
