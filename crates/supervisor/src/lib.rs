@@ -1,0 +1,1 @@
+//! Keeps children alive, and leaves nothing behind.
