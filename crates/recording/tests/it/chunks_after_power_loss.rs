@@ -210,7 +210,8 @@ fn cut_power(crashes_a_point: usize) {
     // A packet comes each 33 ms or more often, and the disk's work is done when one comes.
     let may_be_lost_us = SYNC_INTERVAL_US + FLUSH_AFTER_US + 34_000;
     let seen = recording.check_all_crashes(crashes_a_point, may_be_lost_us);
-    assert!(seen > 25 * crashes_a_point, "{seen}");
+    // Points with few operations on the way have fewer combinations than were asked for.
+    assert!(seen > 20 * crashes_a_point, "{seen}");
 }
 
 #[test]
