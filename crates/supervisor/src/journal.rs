@@ -1,0 +1,110 @@
+//! What one run of a child has said, in bounded memory.
+
+use std::time::Instant;
+
+use longtake_process::{BoundedLog, LineSplitter, LogLimits};
+
+use crate::output::Stream;
+use crate::rate::LineRate;
+use crate::redaction::Redaction;
+use crate::severity;
+use crate::warnings::{Warning, Warnings};
+
+/// The logged outputs of one run.
+#[derive(Debug)]
+pub(crate) struct Journal {
+    logs: [Log; 2],
+    warnings: Warnings,
+    redaction: Redaction,
+}
+
+#[derive(Debug)]
+struct Log {
+    splitter: LineSplitter,
+    kept: BoundedLog,
+}
+
+impl Journal {
+    pub(crate) fn new(limits: &LogLimits, rate: LineRate, redaction: &Redaction) -> Self {
+        let log = || Log {
+            splitter: LineSplitter::default(),
+            kept: BoundedLog::new(limits.clone()),
+        };
+        Self {
+            logs: [log(), log()],
+            warnings: Warnings::new(rate, redaction.clone()),
+            redaction: redaction.clone(),
+        }
+    }
+
+    /// Takes the next bytes of an output; gives what of them is to be logged.
+    pub(crate) fn push(&mut self, stream: Stream, bytes: &[u8], now: Instant) -> Vec<Warning> {
+        let Self { logs, warnings, .. } = self;
+        let log = &mut logs[stream as usize];
+        let mut found = Vec::new();
+        // Few pieces hold errors, and most of them can be told apart as a whole. A line that was begun
+        // before may end in this one.
+        let look = severity::may_hold_errors(bytes) || !log.splitter.begun().is_empty();
+        let Log { splitter, kept } = log;
+        splitter.push(bytes, |line| {
+            if look && severity::names_an_error(line.bytes()) {
+                kept.push_error(line);
+                found.extend(warnings.take(now, line.bytes()));
+            } else {
+                kept.push(line);
+            }
+        });
+        found
+    }
+
+    /// The output has ended: a line that had no end is one now.
+    pub(crate) fn finish(&mut self, stream: Stream, now: Instant) -> Vec<Warning> {
+        let Self { logs, warnings, .. } = self;
+        let Log { splitter, kept } = &mut logs[stream as usize];
+        let mut found = Vec::new();
+        splitter.finish(|line| {
+            if severity::names_an_error(line.bytes()) {
+                kept.push_error(line);
+                found.extend(warnings.take(now, line.bytes()));
+            } else {
+                kept.push(line);
+            }
+        });
+        found
+    }
+
+    /// The last lines of both outputs, those of stderr last, redacted.
+    pub(crate) fn last_lines(&self, most: usize) -> Vec<String> {
+        let of_each = Stream::BOTH.map(|stream| self.last_lines_of(stream, most));
+        of_each.into_iter().flatten().collect()
+    }
+
+    /// The last lines of one output, redacted, with one that has begun and not ended.
+    pub(crate) fn last_lines_of(&self, stream: Stream, most: usize) -> Vec<String> {
+        let Log { splitter, kept } = &self.logs[stream as usize];
+        let begun = splitter.begun();
+        let begun = (!begun.is_empty()).then(|| String::from_utf8_lossy(begun).into_owned());
+        let lines: Vec<String> = kept
+            .lines()
+            .map(ToString::to_string)
+            .chain(begun)
+            .collect();
+        let newest = lines.len().saturating_sub(most);
+        lines[newest..]
+            .iter()
+            .map(|line| self.redaction.apply(line).into_owned())
+            .collect()
+    }
+
+    /// What is kept of one output, redacted, with a note where lines are left out.
+    pub(crate) fn text(&self, stream: Stream) -> String {
+        let text = self.logs[stream as usize].kept.to_string();
+        self.redaction.apply(&text).into_owned()
+    }
+
+    /// How many lines of one output came, and how many of them are not kept.
+    pub(crate) fn counts(&self, stream: Stream) -> (u64, u64) {
+        let kept = &self.logs[stream as usize].kept;
+        (kept.total_lines(), kept.dropped_lines())
+    }
+}

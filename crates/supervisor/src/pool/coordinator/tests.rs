@@ -1,0 +1,308 @@
+use std::sync::Arc;
+
+use proptest::prelude::*;
+
+use super::*;
+
+type Edge = (usize, Condition);
+
+fn coordinator(after: &[&[Edge]], strategy: Strategy) -> Coordinator {
+    let name = |index: usize| -> Arc<str> { Arc::from(index.to_string()) };
+    let edges = after.iter().enumerate().map(|(index, others)| {
+        let others = others.iter().map(|(other, condition)| (name(*other), *condition));
+        (name(index), others.collect())
+    });
+    Coordinator::new(Plan::new(edges.collect()).unwrap(), strategy)
+}
+
+fn orders(coordinator: &mut Coordinator) -> Vec<Order> {
+    std::iter::from_fn(|| coordinator.next_order()).collect()
+}
+
+#[track_caller]
+fn check(coordinator: &mut Coordinator, want: &[Order]) {
+    assert_eq!(orders(coordinator), want);
+}
+
+fn all(coordinator: &mut Coordinator, members: &[usize], state: State) {
+    for &member in members {
+        coordinator.on_state(member, state);
+    }
+}
+
+use Order::{Start, Stop};
+
+#[test]
+fn each_as_soon_as_its_conditions_hold() {
+    let after: [&[Edge]; 4] = [
+        &[],
+        &[(0, Condition::Started)],
+        &[(0, Condition::Ready)],
+        &[(2, Condition::Ready)],
+    ];
+    let mut pool = coordinator(&after, Strategy::OneForOne);
+    pool.start_all();
+    check(&mut pool, &[Start(0)]);
+    assert_eq!(pool.all_started(), None);
+    pool.on_state(0, State::Starting);
+    check(&mut pool, &[Start(1)]);
+    pool.on_state(0, State::Running);
+    check(&mut pool, &[Start(2)]);
+    all(&mut pool, &[1, 2], State::Running);
+    check(&mut pool, &[Start(3)]);
+    assert_eq!(pool.all_started(), None, "the last one is on its way");
+    pool.on_state(3, State::Running);
+    assert_eq!(pool.all_started(), Some(vec![]));
+}
+
+#[test]
+fn a_task_that_must_have_succeeded() {
+    #[track_caller]
+    fn check_one(condition: Condition, success: bool, want: Option<&[Order]>) {
+        let after: [&[Edge]; 2] = [&[], &[(0, condition)]];
+        let mut pool = coordinator(&after, Strategy::OneForOne);
+        pool.start_all();
+        check(&mut pool, &[Start(0)]);
+        all(&mut pool, &[0], State::Running);
+        check(&mut pool, &[]);
+        pool.on_end(0, false, success);
+        check(&mut pool, &[]);
+        pool.on_state(0, if success { State::Stopped } else { State::Failed });
+        check(&mut pool, want.unwrap_or(&[]));
+        if want.is_none() {
+            assert_eq!(pool.all_started(), Some(vec![0, 1]), "{condition:?}");
+        }
+    }
+    check_one(Condition::Succeeded, true, Some(&[Start(1)]));
+    check_one(Condition::Succeeded, false, None);
+    check_one(Condition::Ended, true, Some(&[Start(1)]));
+    check_one(Condition::Ended, false, Some(&[Start(1)]));
+}
+
+#[test]
+fn stopped_in_reverse_each_when_those_that_wait_for_it_are_gone() {
+    let after: [&[Edge]; 3] = [&[], &[(0, Condition::Ready)], &[(0, Condition::Ready)]];
+    let mut pool = coordinator(&after, Strategy::OneForOne);
+    pool.start_all();
+    check(&mut pool, &[Start(0)]);
+    all(&mut pool, &[0], State::Running);
+    check(&mut pool, &[Start(1), Start(2)]);
+    all(&mut pool, &[1, 2], State::Running);
+    pool.stop_all();
+    check(&mut pool, &[Stop(2), Stop(1)]);
+    all(&mut pool, &[2, 1], State::Stopping);
+    check(&mut pool, &[]);
+    pool.on_state(1, State::Stopped);
+    check(&mut pool, &[]);
+    pool.on_state(2, State::Stopped);
+    check(&mut pool, &[Stop(0)]);
+    assert!(!pool.all_stopped());
+    pool.on_state(0, State::Stopped);
+    assert!(pool.all_stopped());
+}
+
+#[test]
+fn a_stop_of_what_was_never_started_is_done() {
+    let mut pool = coordinator(&[&[], &[]], Strategy::OneForOne);
+    pool.stop_all();
+    check(&mut pool, &[]);
+    assert!(pool.all_stopped());
+}
+
+#[test]
+fn a_stop_of_what_has_only_just_been_ordered_to_start() {
+    let mut pool = coordinator(&[&[]], Strategy::OneForOne);
+    pool.start_all();
+    check(&mut pool, &[Start(0)]);
+    pool.stop_all();
+    check(&mut pool, &[Stop(0)]);
+    assert!(!pool.all_stopped(), "the start may still come");
+    pool.on_state(0, State::Starting);
+    pool.on_state(0, State::Stopping);
+    pool.on_state(0, State::Stopped);
+    assert!(pool.all_stopped());
+}
+
+fn three_running(strategy: Strategy) -> Coordinator {
+    let mut pool = coordinator(&[&[], &[], &[]], strategy);
+    pool.start_all();
+    check(&mut pool, &[Start(0), Start(1), Start(2)]);
+    all(&mut pool, &[0, 1, 2], State::Running);
+    assert_eq!(pool.all_started(), Some(vec![]));
+    pool
+}
+
+#[test]
+fn one_for_one() {
+    let mut pool = three_running(Strategy::OneForOne);
+    pool.on_end(1, false, false);
+    pool.on_state(1, State::Restarting);
+    check(&mut pool, &[]);
+}
+
+#[test]
+fn one_for_all() {
+    let mut pool = three_running(Strategy::OneForAll);
+    pool.on_end(1, false, false);
+    pool.on_state(1, State::Restarting);
+    check(&mut pool, &[Stop(2), Stop(0)]);
+    pool.on_end(2, true, false);
+    all(&mut pool, &[2, 0], State::Stopped);
+    check(&mut pool, &[]);
+    pool.on_state(1, State::Starting);
+    check(&mut pool, &[]);
+    pool.on_state(1, State::Running);
+    check(&mut pool, &[Start(0), Start(2)]);
+}
+
+#[test]
+fn rest_for_one() {
+    let mut pool = three_running(Strategy::RestForOne);
+    pool.on_end(1, false, false);
+    pool.on_state(1, State::Restarting);
+    check(&mut pool, &[Stop(2)]);
+    pool.on_state(2, State::Stopped);
+    pool.on_state(1, State::Running);
+    check(&mut pool, &[Start(2)]);
+}
+
+#[test]
+fn an_ordered_end_and_a_success_move_nobody() {
+    for (ordered, success) in [(true, false), (false, true)] {
+        let mut pool = three_running(Strategy::OneForAll);
+        pool.on_end(1, ordered, success);
+        check(&mut pool, &[]);
+    }
+}
+
+/// Two that die together do not wait for each other for ever.
+#[test]
+fn two_die_together() {
+    let mut pool = three_running(Strategy::OneForAll);
+    pool.on_end(0, false, false);
+    pool.on_end(1, false, false);
+    all(&mut pool, &[0, 1], State::Restarting);
+    check(&mut pool, &[Stop(2), Stop(1)]);
+    all(&mut pool, &[2, 1], State::Stopped);
+    pool.on_state(0, State::Running);
+    check(&mut pool, &[Start(1), Start(2)]);
+}
+
+#[test]
+fn nobody_is_started_for_one_that_cannot_come_back() {
+    let mut pool = three_running(Strategy::OneForAll);
+    pool.on_end(0, false, false);
+    pool.on_state(0, State::Failed);
+    check(&mut pool, &[Stop(2), Stop(1)]);
+    all(&mut pool, &[2, 1], State::Stopped);
+    check(&mut pool, &[]);
+    pool.start_all();
+    check(&mut pool, &[Start(0), Start(1), Start(2)]);
+}
+
+/// What members do, by number.
+#[derive(Clone, Copy, Debug)]
+enum Happens {
+    StartAll,
+    StopAll,
+    /// Whatever a member is doing leads to its next state.
+    Moves(usize),
+    Dies(usize),
+    GivesUp(usize),
+}
+
+fn happens() -> impl Strategy_<Value = Happens> {
+    prop_oneof![
+        1 => Just(Happens::StartAll),
+        1 => Just(Happens::StopAll),
+        12 => (0_usize..5).prop_map(Happens::Moves),
+        2 => (0_usize..5).prop_map(Happens::Dies),
+        1 => (0_usize..5).prop_map(Happens::GivesUp),
+    ]
+}
+
+use proptest::strategy::Strategy as Strategy_;
+
+proptest! {
+    /// Members that obey: nobody is started before those it waits for are ready, nobody is stopped before
+    /// those that wait for it are gone, and after the last word everything comes to what was wanted.
+    #[test]
+    fn the_order_holds(
+        history in prop::collection::vec(happens(), 1..80),
+        strategy in prop_oneof![
+            Just(Strategy::OneForOne), Just(Strategy::OneForAll), Just(Strategy::RestForOne)
+        ],
+        last_word: bool,
+    ) {
+        let ready = Condition::Ready;
+        let after: [&[Edge]; 5] = [&[], &[(0, ready)], &[(0, ready)], &[(1, ready), (2, ready)], &[]];
+        let mut pool = coordinator(&after, strategy);
+        let mut states = [State::Stopped; 5];
+        let steps = history.into_iter().chain([if last_word { Happens::StartAll } else { Happens::StopAll }]);
+        let rest = (0..60).map(|step| Happens::Moves(step % 5));
+        for step in steps.chain(rest) {
+            match step {
+                Happens::StartAll => pool.start_all(),
+                Happens::StopAll => pool.stop_all(),
+                Happens::Moves(member) => {
+                    let next = match states[member] {
+                        State::Starting | State::Restarting => State::Running,
+                        State::Stopping => State::Stopped,
+                        other => other,
+                    };
+                    if next != states[member] {
+                        states[member] = next;
+                        pool.on_state(member, next);
+                    }
+                }
+                Happens::Dies(member) if states[member] == State::Running => {
+                    pool.on_end(member, false, false);
+                    states[member] = State::Restarting;
+                    pool.on_state(member, State::Restarting);
+                }
+                Happens::GivesUp(member) if states[member] == State::Restarting => {
+                    states[member] = State::Failed;
+                    pool.on_state(member, State::Failed);
+                }
+                Happens::Dies(_) | Happens::GivesUp(_) => {}
+            }
+            while let Some(order) = pool.next_order() {
+                match order {
+                    Start(member) => {
+                        for (other, _) in after[member] {
+                            prop_assert_eq!(states[*other], State::Running, "{} too early", member);
+                        }
+                        if matches!(states[member], State::Stopped | State::Failed | State::Stopping) {
+                            states[member] = State::Starting;
+                            pool.on_state(member, State::Starting);
+                        } else {
+                            let state = states[member];
+                            pool.on_state(member, state);
+                        }
+                    }
+                    Stop(member) => {
+                        for (waiting, others) in after.iter().enumerate() {
+                            if others.iter().any(|(other, _)| *other == member) {
+                                let down = matches!(states[waiting], State::Stopped | State::Failed);
+                                prop_assert!(down, "{} before {}", member, waiting);
+                            }
+                        }
+                        let next = match states[member] {
+                            State::Running | State::Starting => State::Stopping,
+                            _ => State::Stopped,
+                        };
+                        states[member] = next;
+                        pool.on_state(member, next);
+                    }
+                }
+            }
+        }
+        if last_word {
+            prop_assert_eq!(states, [State::Running; 5]);
+            prop_assert_eq!(pool.all_started(), Some(vec![]));
+        } else {
+            prop_assert_eq!(states, [State::Stopped; 5]);
+            prop_assert!(pool.all_stopped());
+        }
+    }
+}

@@ -1,0 +1,326 @@
+//! One run of a child: what it is made of, and what can happen to it.
+
+use std::future::pending;
+use std::io::{self, PipeReader, Read};
+use std::os::fd::{AsFd, OwnedFd};
+use std::panic::{AssertUnwindSafe, catch_unwind};
+use std::sync::Arc;
+use std::task::{Context, Poll, Waker};
+use std::time::{Duration, Instant};
+
+use longtake_process::{Census, Child, LineSplitter, set_nonblocking};
+use parking_lot::Mutex;
+use tokio::io::Interest;
+use tokio::io::unix::AsyncFd;
+use tokio::time::sleep_until;
+
+use crate::ending::Ending;
+use crate::hang::HangWatch;
+use crate::output::{LastOutput, ReadProgress, StdinMode, StdoutMode, Stream, TakenOutput};
+use crate::readiness::{NeverReady, Notification, Waiting};
+use crate::report::Cause;
+use crate::sampler::Sampler;
+use crate::spec::ChildSpec;
+use crate::stdin::StdinPipe;
+
+/// How much of an output is read before anything else has a turn.
+const READ_AT_ONCE: usize = 1 << 20;
+
+/// A pidfd is readable before the status can be had while a debugger holds the zombie.
+pub(crate) const HELD_ZOMBIE: Duration = Duration::from_millis(10);
+
+/// What an output reads into; one buffer a thread, not one a child.
+const BUFFER_BYTES: usize = 64 << 10;
+
+thread_local! {
+    static BUFFER: std::cell::RefCell<Vec<u8>> = const { std::cell::RefCell::new(Vec::new()) };
+}
+
+/// One run of a child, from its start until nothing of it is left.
+pub(crate) struct Run {
+    pub(crate) number: u64,
+    pub(crate) child: Child,
+    pub(crate) started: Instant,
+    pub(crate) ready: bool,
+    /// Why it is being ended; by itself, until something else is known.
+    pub(crate) cause: Cause,
+    /// Its leader has exited, and that was reported.
+    pub(crate) reported: bool,
+    pub(crate) ending: Option<Ending>,
+    pub(crate) hang: HangWatch,
+    pub(crate) sampler: Option<Sampler>,
+    pub(crate) stdin: Option<StdinPipe>,
+    pub(crate) last_output: LastOutput,
+    /// Its leader is dead, but somebody holds it (a debugger): when to ask again.
+    pub(crate) look_again: Option<Instant>,
+    pidfd: AsyncFd<OwnedFd>,
+    outputs: [Option<AsyncFd<PipeReader>>; 2],
+    /// As long as it is not ready, or goes on to tell of itself.
+    waiting: Option<Waiting>,
+    progress: Option<LineReader>,
+    readiness_lines: Option<[LineSplitter; 2]>,
+}
+
+/// What happened to a run.
+#[derive(Debug)]
+pub(crate) enum Happened {
+    Exited,
+    Readable(Stream),
+    Ready(Result<(), NeverReady>),
+    Notified(Notification),
+    StdinWritten,
+    /// There is something to do about its end, perhaps by a census that came.
+    Ending(Option<Arc<Census>>),
+    Sampled(Option<Arc<Census>>),
+}
+
+/// Splits an output into lines for somebody who looks for progress.
+struct LineReader {
+    splitters: [LineSplitter; 2],
+    read: ReadProgress,
+}
+
+/// The parts of a run that has just begun, which others hold.
+#[derive(Default)]
+pub(crate) struct Taken {
+    pub(crate) stdout: Option<TakenOutput>,
+    pub(crate) stderr: Option<TakenOutput>,
+}
+
+impl Run {
+    /// Must be called within a runtime. On an error the child is dropped, and thereby killed.
+    pub(crate) fn new(
+        number: u64,
+        mut child: Child,
+        waiting: Waiting,
+        spec: &ChildSpec,
+    ) -> io::Result<(Self, Taken)> {
+        let started = Instant::now();
+        let last_output = Arc::new(Mutex::new(None));
+        let pidfd = child.as_fd().try_clone_to_owned()?;
+        let pidfd = AsyncFd::with_interest(pidfd, Interest::READABLE)?;
+        let mut taken = Taken::default();
+        let mut outputs = [None, None];
+        for (stream, mode) in [(Stream::Stdout, spec.stdout), (Stream::Stderr, spec.stderr)] {
+            let pipe = match stream {
+                Stream::Stdout => child.take_stdout(),
+                Stream::Stderr => child.take_stderr(),
+            };
+            let Some(pipe) = pipe else { continue };
+            if mode == StdoutMode::Take {
+                let theirs = TakenOutput::new(pipe, child.pid(), Arc::clone(&last_output))?;
+                match stream {
+                    Stream::Stdout => taken.stdout = Some(theirs),
+                    Stream::Stderr => taken.stderr = Some(theirs),
+                }
+            } else {
+                set_nonblocking(&pipe)?;
+                outputs[stream as usize] =
+                    Some(AsyncFd::with_interest(pipe, Interest::READABLE)?);
+            }
+        }
+        let stdin = child.take_stdin().map(StdinPipe::new).transpose()?;
+        let progress = spec.progress.as_ref().map(|reader| LineReader {
+            splitters: Default::default(),
+            read: reader.make(),
+        });
+        let readiness_lines = waiting.wants_lines().then(Default::default);
+        let sampler = Sampler::needed_by(spec, child.kin(), started);
+        let run = Self {
+            number,
+            child,
+            started,
+            ready: false,
+            cause: Cause::Exit,
+            reported: false,
+            ending: None,
+            hang: HangWatch::new(&spec.hang, started, spec.grace),
+            sampler,
+            stdin,
+            last_output,
+            look_again: None,
+            pidfd,
+            outputs,
+            waiting: Some(waiting),
+            progress,
+            readiness_lines,
+        };
+        Ok((run, taken))
+    }
+
+    /// Waits until something happens to it. `read` says that somebody has room for output.
+    ///
+    /// # Cancel safety
+    ///
+    /// Cancel safe: whatever has not been told happens again.
+    pub(crate) async fn next(&mut self, read: bool) -> Happened {
+        let Self {
+            pidfd,
+            outputs: [stdout, stderr],
+            waiting,
+            stdin,
+            ending,
+            sampler,
+            ready: is_ready,
+            reported,
+            look_again,
+            ..
+        } = self;
+        tokio::select! {
+            () = exited(pidfd, *look_again), if !*reported => Happened::Exited,
+            census = wake(ending) => Happened::Ending(census),
+            told = tell(waiting, *is_ready) => told,
+            () = readable(stdout), if read => Happened::Readable(Stream::Stdout),
+            () = readable(stderr), if read => Happened::Readable(Stream::Stderr),
+            () = write(stdin) => Happened::StdinWritten,
+            census = sample(sampler) => Happened::Sampled(census),
+        }
+    }
+
+    /// Reads what is there of an output, up to a bound; false when there will be no more.
+    pub(crate) fn read(&mut self, stream: Stream, mut each: impl FnMut(&[u8])) -> bool {
+        let Some(pipe) = &self.outputs[stream as usize] else {
+            return false;
+        };
+        // Taken before reading: what comes meanwhile is then not forgotten when it is cleared.
+        let mut readiness = match pipe.poll_read_ready(&mut Context::from_waker(Waker::noop())) {
+            Poll::Ready(Ok(readiness)) => Some(readiness),
+            Poll::Ready(Err(_)) | Poll::Pending => None,
+        };
+        let mut empty = false;
+        let open = BUFFER.with_borrow_mut(|buffer| {
+            buffer.resize(BUFFER_BYTES, 0);
+            let mut total = 0;
+            while total < READ_AT_ONCE && !empty {
+                match pipe.get_ref().read(buffer) {
+                    Ok(0) => return false,
+                    Ok(read) => {
+                        total += read;
+                        each(&buffer[..read]);
+                        // A pipe that gave less than was asked for is empty.
+                        empty = read < buffer.len();
+                    }
+                    Err(error) if error.kind() == io::ErrorKind::Interrupted => {}
+                    Err(error) if error.kind() == io::ErrorKind::WouldBlock => empty = true,
+                    Err(_) => return false,
+                }
+            }
+            true
+        });
+        if empty && let Some(readiness) = &mut readiness {
+            readiness.clear_ready();
+        }
+        drop(readiness);
+        if !open {
+            self.outputs[stream as usize] = None;
+        }
+        open
+    }
+
+    /// Shows bytes of an output to those who look for progress and for the line that tells it is ready.
+    /// Whoever looks and panics is not asked again. True if it is ready by this.
+    pub(crate) fn look_at(&mut self, stream: Stream, bytes: &[u8], now: Instant) -> bool {
+        if let Some(LineReader { splitters, read }) = &mut self.progress {
+            let hang = &mut self.hang;
+            let looked = catch_unwind(AssertUnwindSafe(|| {
+                splitters[stream as usize].push(bytes, |line| {
+                    read(line.bytes(), &mut |output, position| {
+                        hang.on_progress(output, position, now);
+                    });
+                });
+            }));
+            if looked.is_err() {
+                tracing::error!(pid = self.child.pid(), "reader of progress panicked, not asked again");
+                self.progress = None;
+            }
+        }
+        let mut ready = false;
+        if let (Some(splitters), Some(waiting)) = (&mut self.readiness_lines, &mut self.waiting) {
+            splitters[stream as usize].push(bytes, |line| {
+                ready |= waiting.on_line(stream, line.bytes());
+            });
+        }
+        ready
+    }
+
+    /// It is ready: nobody looks for the line that says so any more.
+    pub(crate) fn became_ready(&mut self) {
+        self.ready = true;
+        self.readiness_lines = None;
+        if self.waiting.as_ref().is_some_and(|waiting| !waiting.goes_on()) {
+            self.waiting = None;
+        }
+    }
+
+    /// Begins to end it.
+    pub(crate) fn end(&mut self, ladder: longtake_process::StopLadder, stdin: StdinMode) {
+        let pipe = self.stdin.take().and_then(StdinPipe::into_pipe);
+        let ladder = match stdin {
+            StdinMode::Data => ladder.closing_stdin(),
+            _ => ladder,
+        };
+        self.ending = Some(Ending::begin(ladder, pipe));
+    }
+
+    /// Whether anybody looks at its lines beside the log.
+    pub(crate) fn is_watched(&self) -> bool {
+        self.progress.is_some() || self.readiness_lines.is_some()
+    }
+
+    /// It will never be ready: nobody waits for that any more.
+    pub(crate) fn waiting_is_over(&mut self) {
+        self.waiting = None;
+        self.readiness_lines = None;
+    }
+
+    pub(crate) fn uptime(&self, now: Instant) -> Duration {
+        now.saturating_duration_since(self.started)
+    }
+}
+
+async fn exited(pidfd: &AsyncFd<OwnedFd>, not_before: Option<Instant>) {
+    if let Some(moment) = not_before {
+        sleep_until(moment.into()).await;
+    }
+    if let Err(error) = pidfd.readable().await {
+        tracing::error!(%error, "cannot wait for a child");
+        pending().await
+    }
+}
+
+/// Whether there is something to read; [`Run::read`] takes it.
+async fn readable(pipe: &Option<AsyncFd<PipeReader>>) {
+    match pipe {
+        Some(pipe) if pipe.readable().await.is_ok() => {}
+        _ => pending().await,
+    }
+}
+
+async fn wake(ending: &mut Option<Ending>) -> Option<Arc<Census>> {
+    match ending {
+        Some(ending) => ending.wake().await,
+        None => pending().await,
+    }
+}
+
+async fn tell(waiting: &mut Option<Waiting>, is_ready: bool) -> Happened {
+    match waiting {
+        Some(waiting) if is_ready => Happened::Notified(waiting.notification().await),
+        Some(waiting) => Happened::Ready(waiting.ready().await),
+        None => pending().await,
+    }
+}
+
+async fn write(stdin: &mut Option<StdinPipe>) {
+    match stdin {
+        Some(stdin) => stdin.go_on().await,
+        None => pending().await,
+    }
+}
+
+async fn sample(sampler: &mut Option<Sampler>) -> Option<Arc<Census>> {
+    match sampler {
+        Some(sampler) => sampler.census().await,
+        None => pending().await,
+    }
+}

@@ -1,0 +1,452 @@
+//! The handle of one supervised child.
+
+use std::fmt;
+use std::sync::Arc;
+use std::time::{Duration, Instant};
+
+use bytes::Bytes;
+use longtake_process::{Signal, StopLadder};
+use parking_lot::Mutex;
+use tokio::sync::{Notify, mpsc, oneshot};
+
+use crate::driver::{Command, Driver};
+use crate::event::{Event, EventKind, Events, Heard, Hub};
+use crate::health::Health;
+use crate::journal::Journal;
+use crate::output::{Stream, Tail, TakenOutput, WhenFull};
+use crate::report::Report;
+use crate::spec::ChildSpec;
+use crate::state::State;
+use crate::status::Status;
+use crate::stdin::{StdinError, StdinQueue};
+
+/// Keeps one child alive, from [`start`](Self::start) to [`stop`](Self::stop).
+///
+/// One task owns the child; this is its handle, cheap to clone. When the last handle is dropped the child is
+/// stopped as by `stop`, without anybody waiting for it. When the runtime ends first, it is killed.
+///
+/// ```
+/// use longtake_process::Command;
+/// use longtake_supervisor::{ChildSpec, State, Supervisor};
+///
+/// # tokio::runtime::Builder::new_current_thread().enable_all().build()?.block_on(async {
+/// let spec = ChildSpec::new("sleeper", || {
+///     let mut command = Command::new("sleep");
+///     command.arg("1000");
+///     command
+/// });
+/// let supervisor = Supervisor::new(spec);
+/// let pid = supervisor.start().await?;
+/// assert_eq!(supervisor.health().pid, Some(pid));
+/// supervisor.stop().await?;
+/// assert_eq!(supervisor.state(), State::Stopped);
+/// # Ok::<(), Box<dyn std::error::Error>>(()) })?;
+/// # Ok::<(), Box<dyn std::error::Error>>(())
+/// ```
+#[derive(Clone)]
+pub struct Supervisor {
+    shared: Arc<Shared>,
+    commands: mpsc::Sender<Command>,
+    stdin: StdinQueue,
+}
+
+/// Why a child does not run after it was to be started.
+#[derive(Debug, thiserror::Error)]
+#[non_exhaustive]
+pub enum StartError {
+    /// The first try failed. It is tried again as the policy says.
+    #[error("child failed: {0}")]
+    Failed(Arc<Report>),
+    /// It was stopped before it was ready.
+    #[error("child {name} was stopped before it was ready")]
+    Stopped {
+        /// Its name.
+        name: Arc<str>,
+    },
+    /// The runtime of the supervisor has ended.
+    #[error("supervisor of child {name} is gone")]
+    Gone {
+        /// Its name.
+        name: Arc<str>,
+    },
+}
+
+/// Why a child is not gone after it was to be stopped.
+#[derive(Debug, thiserror::Error)]
+#[non_exhaustive]
+pub enum EndError {
+    /// These processes live on after `SIGKILL`: they hang in the kernel, or we may not signal them. They are
+    /// tried again; the child is a [`State::Zombie`] as long.
+    #[error("processes {pids:?} of child {name} still alive after SIGKILL")]
+    StillAlive {
+        /// Its name.
+        name: Arc<str>,
+        /// Their process ids.
+        pids: Vec<u32>,
+    },
+    /// It was ordered to run again before it was gone.
+    #[error("child {name} was started again")]
+    StartedAgain {
+        /// Its name.
+        name: Arc<str>,
+    },
+    /// The runtime of the supervisor has ended; it has killed the child.
+    #[error("supervisor of child {name} is gone")]
+    Gone {
+        /// Its name.
+        name: Arc<str>,
+    },
+}
+
+/// What the driver writes and the handles read.
+#[derive(Debug)]
+pub(crate) struct Shared {
+    pub(crate) name: Arc<str>,
+    pub(crate) hub: Arc<Hub>,
+    pub(crate) status: Mutex<Status>,
+    /// What the present run has said, or the last one.
+    pub(crate) journal: Mutex<Journal>,
+    pub(crate) taken: Mutex<[Option<TakenOutput>; 2]>,
+    pub(crate) taken_news: Notify,
+}
+
+impl Supervisor {
+    /// A supervisor of a child that is not started yet.
+    ///
+    /// # Panics
+    ///
+    /// Panics outside of a tokio runtime with I/O and time enabled.
+    #[must_use]
+    pub fn new(spec: ChildSpec) -> Self {
+        Self::with_hub(spec, Arc::default())
+    }
+
+    pub(crate) fn with_hub(spec: ChildSpec, hub: Arc<Hub>) -> Self {
+        hub.introduce(&spec.name);
+        let shared = Arc::new(Shared {
+            name: Arc::clone(&spec.name),
+            hub,
+            status: Mutex::default(),
+            journal: Mutex::new(Journal::new(&spec.log, spec.line_rate, &spec.redaction)),
+            taken: Mutex::default(),
+            taken_news: Notify::new(),
+        });
+        let (commands, receiver) = mpsc::channel(16);
+        let (stdin, writes) = StdinQueue::new(spec.stdin_bytes);
+        tokio::spawn(Driver::new(spec, Arc::clone(&shared), receiver, writes).run());
+        Self {
+            shared,
+            commands,
+            stdin,
+        }
+    }
+
+    /// The name of the child.
+    #[must_use]
+    pub fn name(&self) -> &Arc<str> {
+        &self.shared.name
+    }
+
+    /// Starts the child, and waits until it is ready; gives its process id.
+    ///
+    /// If it runs already, that is the answer. A `failed` child begins anew, with all restarts before it.
+    ///
+    /// # Errors
+    ///
+    /// When the first try failed, or somebody stopped it meanwhile. In the first case it is tried again.
+    ///
+    /// # Cancel safety
+    ///
+    /// Dropping the future takes nothing back: the child is started.
+    pub async fn start(&self) -> Result<u32, StartError> {
+        self.started_by(Command::Start).await
+    }
+
+    /// Ends the child, if it runs, and starts it at once, also in the middle of a delay; waits until it
+    /// is ready and gives its process id. Uses up no restart of the policy.
+    ///
+    /// # Errors
+    ///
+    /// As [`start`](Self::start).
+    ///
+    /// # Cancel safety
+    ///
+    /// As [`start`](Self::start).
+    pub async fn restart(&self) -> Result<u32, StartError> {
+        self.started_by(Command::Restart).await
+    }
+
+    /// Stops the child by the ladder of its spec, and waits until nothing of it is left.
+    ///
+    /// # Errors
+    ///
+    /// When even `SIGKILL` has left somebody alive.
+    ///
+    /// # Cancel safety
+    ///
+    /// Dropping the future takes nothing back: the child is stopped.
+    pub async fn stop(&self) -> Result<(), EndError> {
+        self.ended_by(None).await
+    }
+
+    /// As [`stop`](Self::stop), by another ladder. A stop that is under way goes on by it: this is how a
+    /// polite one is made a harsh one.
+    ///
+    /// # Errors
+    ///
+    /// As [`stop`](Self::stop).
+    ///
+    /// # Cancel safety
+    ///
+    /// As [`stop`](Self::stop).
+    pub async fn stop_by(&self, ladder: StopLadder) -> Result<(), EndError> {
+        self.ended_by(Some(ladder)).await
+    }
+
+    /// As [`stop`](Self::stop), in this time at most: `SIGTERM`, and `SIGKILL` after half of it.
+    ///
+    /// # Errors
+    ///
+    /// As [`stop`](Self::stop).
+    ///
+    /// # Cancel safety
+    ///
+    /// As [`stop`](Self::stop).
+    pub async fn stop_within(&self, time: Duration) -> Result<(), EndError> {
+        let ladder = StopLadder::kill_only()
+            .signal(Signal::Term, time / 2)
+            .kill_within(time / 2);
+        self.ended_by(Some(ladder)).await
+    }
+
+    /// Signals the leader of the child, such as `SIGHUP` to read its configuration again. False if it
+    /// does not run.
+    pub async fn signal(&self, signal: Signal) -> bool {
+        let (reply, answer) = oneshot::channel();
+        let sent = self.commands.send(Command::Signal(signal, reply)).await;
+        sent.is_ok() && answer.await.unwrap_or(false)
+    }
+
+    /// What the child is doing.
+    #[must_use]
+    pub fn state(&self) -> State {
+        self.shared.status.lock().state
+    }
+
+    /// How the child is doing.
+    #[must_use]
+    pub fn health(&self) -> Health {
+        self.shared.health()
+    }
+
+    /// Waits until the child is in this state.
+    ///
+    /// # Errors
+    ///
+    /// When the runtime of the supervisor has ended.
+    ///
+    /// # Cancel safety
+    ///
+    /// Cancel safe.
+    pub async fn wait_for(&self, state: State) -> Result<(), StartError> {
+        let mut events = self.events();
+        while self.state() != state {
+            match events.next().await {
+                Some(Heard::Event(event)) if self.reached(&event, state) => break,
+                Some(_) => {}
+                None => {
+                    return Err(StartError::Gone {
+                        name: Arc::clone(&self.shared.name),
+                    });
+                }
+            }
+        }
+        Ok(())
+    }
+
+    /// What happens to the child from now on. For a child of a pool: to all of them.
+    #[must_use]
+    pub fn events(&self) -> Events {
+        self.shared.hub.listen()
+    }
+
+    /// How the last run ended, if one did.
+    #[must_use]
+    pub fn last_report(&self) -> Option<Arc<Report>> {
+        self.shared.status.lock().last_report.clone()
+    }
+
+    /// What is kept of an output of the present run, or of the last one: redacted, one line a line, with a
+    /// note in brackets where lines are left out.
+    #[must_use]
+    pub fn log(&self, stream: Stream) -> String {
+        self.shared.journal.lock().text(stream)
+    }
+
+    /// How many lines of an output of the present run came, and how many of them are not kept.
+    #[must_use]
+    pub fn line_counts(&self, stream: Stream) -> (u64, u64) {
+        self.shared.journal.lock().counts(stream)
+    }
+
+    /// The logged outputs from now on, through all runs.
+    pub async fn tail(&self, when_full: WhenFull) -> Tail {
+        let (tail, end) = Tail::new(when_full);
+        // If the driver is gone, so is the other end, and the tail says so.
+        drop(self.commands.send(Command::Tail(end)).await);
+        tail
+    }
+
+    /// Waits for our end of stdout of a run, each of which is given out once.
+    ///
+    /// # Cancel safety
+    ///
+    /// Cancel safe: it is taken or it stays.
+    pub async fn take_stdout(&self) -> TakenOutput {
+        self.take(Stream::Stdout).await
+    }
+
+    /// Waits for our end of stderr of a run, each of which is given out once.
+    ///
+    /// # Cancel safety
+    ///
+    /// Cancel safe: it is taken or it stays.
+    pub async fn take_stderr(&self) -> TakenOutput {
+        self.take(Stream::Stderr).await
+    }
+
+    /// Writes to the child's stdin, and waits until its pipe has taken everything. Says nothing of whether
+    /// the child has read it, and is no sign of life.
+    ///
+    /// # Errors
+    ///
+    /// When the child does not run, ends first, has closed its stdin, or stdin is no pipe of ours. Part of
+    /// the bytes may have been written then.
+    ///
+    /// # Cancel safety
+    ///
+    /// Not cancel safe: the bytes may be written or not.
+    pub async fn write_stdin(&self, bytes: impl Into<Bytes>) -> Result<(), StdinError> {
+        self.stdin.write(bytes.into()).await
+    }
+
+    /// Hands bytes over for the child's stdin without waiting. They are dropped if the child ends first.
+    ///
+    /// # Errors
+    ///
+    /// [`StdinError::Full`] when as many bytes are waiting as the spec allows.
+    pub fn try_write_stdin(&self, bytes: impl Into<Bytes>) -> Result<(), StdinError> {
+        self.stdin.push(bytes.into())
+    }
+
+    /// Closes the child's stdin, once everything before is written: a reader sees its end.
+    ///
+    /// # Errors
+    ///
+    /// As [`write_stdin`](Self::write_stdin).
+    pub async fn close_stdin(&self) -> Result<(), StdinError> {
+        let (reply, answer) = oneshot::channel();
+        let sent = self.commands.send(Command::CloseStdin(reply)).await;
+        sent.map_err(|_| StdinError::Gone)?;
+        answer.await.unwrap_or(Err(StdinError::Gone))
+    }
+
+    async fn started_by(
+        &self,
+        command: impl FnOnce(oneshot::Sender<Result<u32, StartError>>) -> Command,
+    ) -> Result<u32, StartError> {
+        let gone = || StartError::Gone {
+            name: Arc::clone(&self.shared.name),
+        };
+        let (reply, answer) = oneshot::channel();
+        let sent = self.commands.send(command(reply)).await;
+        sent.map_err(|_| gone())?;
+        answer.await.unwrap_or_else(|_| Err(gone()))
+    }
+
+    async fn ended_by(&self, ladder: Option<StopLadder>) -> Result<(), EndError> {
+        let gone = || EndError::Gone {
+            name: Arc::clone(&self.shared.name),
+        };
+        let (reply, answer) = oneshot::channel();
+        let sent = self.commands.send(Command::Stop(ladder, reply)).await;
+        sent.map_err(|_| gone())?;
+        answer.await.unwrap_or_else(|_| Err(gone()))
+    }
+
+    /// Has it started, without waiting for that.
+    pub(crate) async fn begin_start(&self) {
+        // Nobody waits for the answer; if the driver is gone there is nothing to start.
+        drop(self.commands.send(Command::Start(oneshot::channel().0)).await);
+    }
+
+    /// Has it stopped, without waiting for that.
+    pub(crate) async fn begin_stop(&self) {
+        drop(self.commands.send(Command::Stop(None, oneshot::channel().0)).await);
+    }
+
+    pub(crate) fn downgrade(&self) -> WeakSupervisor {
+        WeakSupervisor {
+            shared: Arc::clone(&self.shared),
+            commands: self.commands.downgrade(),
+            stdin: self.stdin.clone(),
+        }
+    }
+
+    fn reached(&self, event: &Event, state: State) -> bool {
+        event.child == self.shared.name
+            && matches!(event.kind, EventKind::State { to, .. } if to == state)
+    }
+
+    async fn take(&self, stream: Stream) -> TakenOutput {
+        loop {
+            let news = self.shared.taken_news.notified();
+            let mut news = std::pin::pin!(news);
+            // From here on no news is missed.
+            news.as_mut().enable();
+            if let Some(output) = self.shared.taken.lock()[stream as usize].take() {
+                return output;
+            }
+            news.await;
+        }
+    }
+}
+
+impl fmt::Debug for Supervisor {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Supervisor")
+            .field("name", &self.shared.name)
+            .field("state", &self.state())
+            .finish_non_exhaustive()
+    }
+}
+
+/// A handle that does not keep the supervisor going.
+pub(crate) struct WeakSupervisor {
+    shared: Arc<Shared>,
+    commands: mpsc::WeakSender<Command>,
+    stdin: StdinQueue,
+}
+
+impl WeakSupervisor {
+    pub(crate) fn name(&self) -> &str {
+        &self.shared.name
+    }
+
+    pub(crate) fn upgrade(&self) -> Option<Supervisor> {
+        Some(Supervisor {
+            shared: Arc::clone(&self.shared),
+            commands: self.commands.upgrade()?,
+            stdin: self.stdin.clone(),
+        })
+    }
+}
+
+impl Shared {
+    fn health(&self) -> Health {
+        let recent_errors = self.journal.lock().last_lines_of(Stream::Stderr, 5);
+        let mut health = self.status.lock().health(&self.name, Instant::now());
+        health.recent_errors = recent_errors;
+        health
+    }
+}
