@@ -15,14 +15,13 @@ use std::os::unix::ffi::OsStrExt;
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
-use longtake_process as process;
+use longtake_process::{self as process, redact_args};
 
 pub use self::input::Input;
 use self::options::Options;
 pub(crate) use self::output::Target;
 pub use self::output::{Codec, Output};
 use crate::level::Level;
-use crate::redact::display_args;
 
 /// Options that this crate sets itself, exactly once; given again among raw arguments they would
 /// silently win over ours, for instance take the progress away.
@@ -296,7 +295,7 @@ impl FfmpegCommand {
         match args.iter().find(|arg| arg.as_bytes().contains(&0)) {
             None => Ok(args),
             Some(arg) => Err(CommandError::NulByte {
-                argument: display_args(std::slice::from_ref(arg)),
+                argument: redact_args(std::slice::from_ref(arg)),
             }),
         }
     }
@@ -377,7 +376,7 @@ impl fmt::Display for FfmpegCommand {
         let words = [self.program.clone().into_os_string()]
             .into_iter()
             .chain(self.ordered(None));
-        f.write_str(&display_args(&words.collect::<Vec<_>>()))
+        f.write_str(&redact_args(&words.collect::<Vec<_>>()))
     }
 }
 

@@ -37,7 +37,6 @@ mod ffprobe;
 mod version;
 
 mod command;
-mod redact;
 
 mod runner;
 mod tracker;
@@ -66,9 +65,9 @@ pub use ffprobe::{Ffprobe, MediaInfo, Ratio, StreamInfo, StreamKind};
 pub use level::Level;
 pub use log_line::LogLine;
 pub use log_tail::{Diagnostic, LogTail};
+pub use longtake_process::redact;
 pub use mp4::{FourCc, Mp4, Mp4Damage, Mp4Error, Mp4Track, TrackKind};
 pub use progress::{Block, ProgressParser};
-pub use redact::redact;
 #[cfg(feature = "tokio")]
 pub use runner::TokioJob;
 pub use runner::{

@@ -2,11 +2,10 @@
 
 use std::fmt;
 
-use longtake_process::{BoundedLog, KeptLine, Line, LogLimits};
+use longtake_process::{BoundedLog, KeptLine, Line, LogLimits, redact};
 
 use crate::level::Level;
 use crate::log_line::LogLine;
-use crate::redact::redact;
 
 /// How many warnings are kept for [`LogTail::warnings`].
 const MAX_WARNINGS: usize = 32;

@@ -93,6 +93,7 @@ mod stop;
 
 mod lines;
 mod log;
+mod redact;
 
 mod stat;
 mod usage;
@@ -102,6 +103,7 @@ pub use command::{Command, Input, IoPriority, Limit, Output, Resource};
 pub use ladder::StopLadder;
 pub use lines::{Line, LineSplitter};
 pub use log::{BoundedLog, KeptLine, LogLimits};
+pub use redact::{mask, redact, redact_args, redact_args_with, secret_ranges};
 pub use signal::Signal;
 pub use spawn::SpawnError;
 pub use stop::{StopError, Stopped, StoppedBy};

@@ -18,7 +18,8 @@ pub struct LogLimits {
 /// The first lines of an output, its first errors, and its last lines; the rest is counted.
 ///
 /// The true cause of a failure stands among the first errors more often than at the end (ffmpeg ends
-/// with eight lines of x264 statistics), so they have room of their own.
+/// with eight lines of x264 statistics), so they have room of their own. A line equal to the one before
+/// it is not kept again but counted there: lines that came = lines kept + repeats of those + dropped.
 ///
 /// ```
 /// use longtake_process::{BoundedLog, Line, LogLimits};
@@ -26,13 +27,17 @@ pub struct LogLimits {
 /// let mut log = BoundedLog::new(LogLimits::default().first(1).errors(1).last(1));
 /// log.push(Line::cut(b"starting", 100));
 /// log.push_error(Line::cut(b"no space left", 100));
+/// log.push(Line::cut(b"closing", 100));
 /// for _ in 0..1000 {
 ///     log.push_error(Line::cut(b"cannot write", 100));
 /// }
-/// assert_eq!(log.dropped_lines(), 999);
+/// assert_eq!((log.total_lines(), log.repeated_lines(), log.dropped_lines()), (1003, 999, 1));
 /// let errors: Vec<_> = log.errors().map(|line| line.text().into_owned()).collect();
 /// assert_eq!(errors, ["no space left", "cannot write"]);
-/// assert_eq!(log.to_string(), "starting\nno space left\n[999 lines left out]\ncannot write\n");
+/// assert_eq!(
+///     log.to_string(),
+///     "starting\nno space left\n[1 lines left out]\ncannot write [repeated 999 times]\n",
+/// );
 /// ```
 #[derive(Clone, Debug)]
 pub struct BoundedLog {
@@ -40,7 +45,9 @@ pub struct BoundedLog {
     first: Vec<KeptLine>,
     errors: Vec<KeptLine>,
     last: VecDeque<KeptLine>,
+    newest: Newest,
     lines: u64,
+    repeated_lines: u64,
     dropped_lines: u64,
     dropped_bytes: u64,
 }
@@ -52,6 +59,16 @@ pub struct KeptLine {
     bytes: Vec<u8>,
     cut_bytes: u64,
     is_error: bool,
+    repeats: u64,
+}
+
+/// Where the line is kept that came last.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Newest {
+    Nowhere,
+    First,
+    Errors,
+    Last,
 }
 
 impl Default for LogLimits {
@@ -111,7 +128,9 @@ impl BoundedLog {
             first: Vec::new(),
             errors: Vec::new(),
             last: VecDeque::new(),
+            newest: Newest::Nowhere,
             lines: 0,
+            repeated_lines: 0,
             dropped_lines: 0,
             dropped_bytes: 0,
         }
@@ -145,13 +164,20 @@ impl BoundedLog {
         self.lines
     }
 
-    /// How many of them are not kept.
+    /// How many of them are not kept because the kept line before them is the same, see
+    /// [`KeptLine::repeats`].
+    #[must_use]
+    pub fn repeated_lines(&self) -> u64 {
+        self.repeated_lines
+    }
+
+    /// How many of them are lost: neither kept nor the repeat of a line that is.
     #[must_use]
     pub fn dropped_lines(&self) -> u64 {
         self.dropped_lines
     }
 
-    /// How many bytes are not kept, of dropped lines and of lines that were cut. Line ends do not count.
+    /// How many bytes are lost, of dropped lines and of lines that were cut. Line ends do not count.
     #[must_use]
     pub fn dropped_bytes(&self) -> u64 {
         self.dropped_bytes
@@ -160,19 +186,37 @@ impl BoundedLog {
     fn add(&mut self, line: Line<'_>, is_error: bool) {
         let number = self.lines;
         self.lines += 1;
+        if let Some(newest) = self.newest_line().filter(|kept| kept.is(line, is_error)) {
+            newest.repeats += 1;
+            self.repeated_lines += 1;
+            return;
+        }
         if self.first.len() < self.limits.first {
             let kept = self.keep(line, number, is_error, Vec::new());
             self.first.push(kept);
+            self.newest = Newest::First;
         } else if is_error && self.errors.len() < self.limits.errors {
             let kept = self.keep(line, number, is_error, Vec::new());
             self.errors.push(kept);
+            self.newest = Newest::Errors;
         } else if self.limits.last == 0 {
             self.dropped_lines += 1;
             self.dropped_bytes += line.bytes().len() as u64 + line.cut_bytes();
+            self.newest = Newest::Nowhere;
         } else {
             let room = self.make_room();
             let kept = self.keep(line, number, is_error, room);
             self.last.push_back(kept);
+            self.newest = Newest::Last;
+        }
+    }
+
+    fn newest_line(&mut self) -> Option<&mut KeptLine> {
+        match self.newest {
+            Newest::Nowhere => None,
+            Newest::First => self.first.last_mut(),
+            Newest::Errors => self.errors.last_mut(),
+            Newest::Last => self.last.back_mut(),
         }
     }
 
@@ -184,8 +228,9 @@ impl BoundedLog {
         let Some(oldest) = self.last.pop_front() else {
             return Vec::new();
         };
-        self.dropped_lines += 1;
-        self.dropped_bytes += oldest.bytes.len() as u64;
+        self.repeated_lines -= oldest.repeats;
+        self.dropped_lines += 1 + oldest.repeats;
+        self.dropped_bytes += oldest.bytes.len() as u64 * (1 + oldest.repeats);
         oldest.bytes
     }
 
@@ -206,6 +251,7 @@ impl BoundedLog {
             bytes,
             cut_bytes,
             is_error,
+            repeats: 0,
         }
     }
 }
@@ -217,7 +263,7 @@ impl fmt::Display for BoundedLog {
         for line in self.lines() {
             left_out(f, line.number - next)?;
             writeln!(f, "{line}")?;
-            next = line.number + 1;
+            next = line.number + 1 + line.repeats;
         }
         left_out(f, self.lines - next)
     }
@@ -261,15 +307,32 @@ impl KeptLine {
     pub fn is_error(&self) -> bool {
         self.is_error
     }
+
+    /// How many times more the same line came directly behind it. A line that was cut never counts as
+    /// the same.
+    #[must_use]
+    pub fn repeats(&self) -> u64 {
+        self.repeats
+    }
+
+    fn is(&self, line: Line<'_>, is_error: bool) -> bool {
+        self.is_error == is_error
+            && self.cut_bytes + line.cut_bytes() == 0
+            && self.bytes == line.bytes()
+    }
 }
 
-/// Its text, with a note in brackets where it was cut.
+/// Its text, with a note in brackets where it was cut or repeated.
 impl fmt::Display for KeptLine {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.write_str(&self.text())?;
-        match self.cut_bytes {
+        if self.cut_bytes > 0 {
+            write!(f, " [{} bytes left out]", self.cut_bytes)?;
+        }
+        match self.repeats {
             0 => Ok(()),
-            cut => write!(f, " [{cut} bytes left out]"),
+            1 => f.write_str(" [repeated once]"),
+            times => write!(f, " [repeated {times} times]"),
         }
     }
 }
@@ -288,6 +351,32 @@ mod tests {
         assert_eq!(log.to_string(), "abc [3 bytes left out]\n");
         assert_eq!(log.dropped_bytes(), 3);
         assert_eq!(log.dropped_lines(), 0);
+    }
+
+    #[test]
+    fn a_repeated_line_is_kept_once() {
+        let mut log = BoundedLog::new(LogLimits::default().first(1).errors(0).last(1));
+        let mut push = |text: &str, times: usize| {
+            for _ in 0..times {
+                log.push(Line::cut(text.as_bytes(), 100));
+            }
+            log.to_string()
+        };
+        assert_eq!(push("a", 2), "a [repeated once]\n");
+        assert_eq!(push("b", 42), "a [repeated once]\nb [repeated 41 times]\n");
+        assert_eq!(push("a", 1), "a [repeated once]\n[42 lines left out]\na\n");
+        log.push_error(Line::cut(b"a", 100));
+        assert_eq!(log.repeated_lines(), 1, "an error is another line");
+        assert_eq!(log.dropped_lines(), 43);
+    }
+
+    #[test]
+    fn lines_that_were_cut_are_never_the_same() {
+        let mut log = BoundedLog::new(LogLimits::default().line_bytes(3));
+        for line in [b"abc1", b"abc2"] {
+            log.push(Line::cut(line, 100));
+        }
+        assert_eq!(log.lines().count(), 2);
     }
 
     #[test]
@@ -320,52 +409,95 @@ mod tests {
         assert_eq!(log.errors().count(), 16 + 32 + 128);
     }
 
-    /// What the log must keep, worked out from all lines.
-    fn expected(lines: &[(Vec<u8>, bool)], first: usize, errors: usize, last: usize) -> Vec<u64> {
-        let numbered = || (0_u64..).zip(lines);
-        let first: Vec<u64> = numbered().take(first).map(|(number, _)| number).collect();
-        let is_error = |(_, (_, error)): &(u64, &(Vec<u8>, bool))| *error;
-        let behind = || numbered().skip(first.len());
-        let errors: Vec<u64> = behind()
-            .filter(is_error)
+    /// A line, how often it is repeated, and whether it is an error.
+    #[derive(Clone, Copy, Debug, PartialEq)]
+    struct Run {
+        number: usize,
+        repeats: usize,
+        is_error: bool,
+    }
+
+    /// Lines of up to `whole` bytes that are equal to the one before become one.
+    fn runs(lines: &[(Vec<u8>, bool)], whole: usize) -> Vec<Run> {
+        let mut runs: Vec<Run> = Vec::new();
+        for (number, line) in lines.iter().enumerate() {
+            let is_repeat = number > 0 && lines[number - 1] == *line && line.0.len() <= whole;
+            match runs.last_mut().filter(|_| is_repeat) {
+                Some(run) => run.repeats += 1,
+                None => runs.push(Run {
+                    number,
+                    repeats: 0,
+                    is_error: line.1,
+                }),
+            }
+        }
+        runs
+    }
+
+    /// What the log must keep, worked out from all runs.
+    fn expected(runs: &[Run], first: usize, errors: usize, last: usize) -> Vec<Run> {
+        let (first, behind) = runs.split_at(first.min(runs.len()));
+        let errors: Vec<Run> = behind
+            .iter()
+            .filter(|run| run.is_error)
             .take(errors)
-            .map(|(n, _)| n)
+            .copied()
             .collect();
-        let others: Vec<u64> = behind()
-            .map(|(n, _)| n)
-            .filter(|n| !errors.contains(n))
+        let others: Vec<Run> = behind
+            .iter()
+            .filter(|run| !errors.contains(run))
+            .copied()
             .collect();
-        let last = others[others.len().saturating_sub(last)..].to_vec();
-        let mut all = [first, errors, last].concat();
-        all.sort_unstable();
+        let last = &others[others.len().saturating_sub(last)..];
+        let mut all = [first, &errors, last].concat();
+        all.sort_unstable_by_key(|run| run.number);
         all
     }
 
     proptest! {
         #[test]
         fn keeps_what_it_must_and_counts_the_rest(
-            lines in prop::collection::vec((prop::collection::vec(any::<u8>(), 0..8), any::<bool>()), 0..60),
+            lines in prop::collection::vec((prop::collection::vec(any::<u8>(), 0..8), any::<bool>()), 0..30),
+            times in prop::collection::vec(1_usize..5, 30),
             first in 0_usize..6, errors in 0_usize..6, last in 0_usize..6, line_bytes in 0_usize..10,
         ) {
+            let lines: Vec<_> = lines
+                .into_iter()
+                .zip(times)
+                .flat_map(|(line, times)| vec![line; times])
+                .collect();
             let limits = LogLimits::default().first(first).errors(errors).last(last);
             let mut log = BoundedLog::new(limits.line_bytes(line_bytes));
             for (bytes, error) in &lines {
                 let line = Line::cut(bytes, 6);
                 if *error { log.push_error(line) } else { log.push(line) }
             }
-            let kept: Vec<u64> = log.lines().map(KeptLine::number).collect();
-            prop_assert_eq!(&kept, &expected(&lines, first, errors, last));
+            let kept: Vec<Run> = log
+                .lines()
+                .map(|line| Run {
+                    number: usize::try_from(line.number()).unwrap(),
+                    repeats: usize::try_from(line.repeats()).unwrap(),
+                    is_error: line.is_error(),
+                })
+                .collect();
+            let whole = line_bytes.min(6);
+            prop_assert_eq!(&kept, &expected(&runs(&lines, whole), first, errors, last));
+            let (mut kept_bytes, mut repeats) = (0, 0);
             for line in log.lines() {
-                let (bytes, error) = &lines[usize::try_from(line.number()).unwrap()];
-                prop_assert_eq!(line.bytes(), &bytes[..bytes.len().min(6).min(line_bytes)]);
-                prop_assert_eq!(line.is_error(), *error);
+                let (bytes, _) = &lines[usize::try_from(line.number()).unwrap()];
+                prop_assert_eq!(line.bytes(), &bytes[..bytes.len().min(whole)]);
                 prop_assert_eq!(line.cut_bytes() + line.bytes().len() as u64, bytes.len() as u64);
+                kept_bytes += line.bytes().len() as u64 * (1 + line.repeats());
+                repeats += line.repeats();
             }
+            prop_assert_eq!(log.repeated_lines(), repeats);
             prop_assert_eq!(log.total_lines(), lines.len() as u64);
-            prop_assert_eq!(log.dropped_lines() + kept.len() as u64, lines.len() as u64);
+            prop_assert_eq!(
+                log.total_lines(),
+                kept.len() as u64 + log.repeated_lines() + log.dropped_lines()
+            );
             let total: usize = lines.iter().map(|(bytes, _)| bytes.len()).sum();
-            let held: usize = log.lines().map(|line| line.bytes().len()).sum();
-            prop_assert_eq!(log.dropped_bytes() + held as u64, total as u64);
+            prop_assert_eq!(log.dropped_bytes() + kept_bytes, total as u64);
         }
     }
 }

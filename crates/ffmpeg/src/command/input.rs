@@ -5,9 +5,10 @@ use std::fmt;
 use std::path::PathBuf;
 use std::time::Duration;
 
+use longtake_process::redact_args;
+
 use super::options::Options;
 use super::{file_name, push_option, seconds};
-use crate::redact::display_args;
 
 /// One input of an [`FfmpegCommand`](crate::FfmpegCommand).
 #[derive(Clone)]
@@ -184,6 +185,6 @@ impl Input {
 
 impl fmt::Debug for Input {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(f, "Input({})", display_args(&self.args()))
+        write!(f, "Input({})", redact_args(&self.args()))
     }
 }

@@ -5,9 +5,10 @@ use std::fmt;
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
+use longtake_process::redact_args;
+
 use super::options::Options;
 use super::{file_name, push_option, seconds};
-use crate::redact::display_args;
 
 /// How streams get into the output.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -269,6 +270,6 @@ impl fmt::Debug for Output {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         let mut args = Vec::new();
         self.push_to(&mut args);
-        write!(f, "Output({})", display_args(&args))
+        write!(f, "Output({})", redact_args(&args))
     }
 }
