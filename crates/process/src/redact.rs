@@ -57,7 +57,7 @@ pub fn redact(text: &str) -> Cow<'_, str> {
 /// let args = ["--password", "pw", "-i", "rtsp://u:pw@cam/1", "my file.mkv"];
 /// assert_eq!(
 ///     longtake_process::redact_args(&args),
-///     "--password *** -i rtsp://***@cam/1 'my file.mkv'",
+///     "--password *** -i 'rtsp://***@cam/1' 'my file.mkv'",
 /// );
 /// ```
 #[must_use]

@@ -375,7 +375,7 @@ fn a_flood_of_messages_is_bounded() {
     let dir = tempfile::tempdir().unwrap();
     let noisy = dir.path().join("ffmpeg");
     let script = "#!/bin/sh\ncase \"$*\" in\n*-version) exec ffmpeg \"$@\" ;;\nesac\n\
-        yes '[h264 @ 0x55cf453d8f00] [error] error while decoding MB 0 16, bytestream 6302' | head -n 300000 >&2\n\
+        seq -f '[h264 @ 0x55cf453d8f00] [error] error while decoding MB 0 16, bytestream %.0f' 300000 >&2\n\
         exec ffmpeg \"$@\"\n";
     fs::write(&noisy, script).unwrap();
     fs::set_permissions(&noisy, fs::Permissions::from_mode(0o755)).unwrap();
