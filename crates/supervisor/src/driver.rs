@@ -19,15 +19,16 @@ use self::start::{NotStarted, Started};
 use crate::ending::Progress;
 use crate::event::EventKind;
 use crate::exit::{Exit, Verdict};
-use crate::hang::{HangAction, HangNews};
+use crate::hang;
 use crate::health::UsageNow;
 use crate::journal::Journal;
-use crate::limits::LimitAction;
 use crate::machine::{Act, Machine, Way};
 use crate::output::{Stream, TailEnd};
+use crate::reaction::Reaction;
 use crate::readiness::Notification;
 use crate::report::{Cause, Report};
 use crate::run::{HELD_ZOMBIE, Happened, Run};
+use crate::sampler::Sampler;
 use crate::spec::ChildSpec;
 use crate::state::{Order, State};
 use crate::stdin::{Pending, StdinError};
@@ -399,35 +400,26 @@ impl Driver {
         };
         let usage = census.usage(sampler.kin());
         let usage_now = UsageNow {
-            cpu_percent: sampler.cpu.percent(usage.cpu_time(), now),
+            cpu_percent: sampler.cpu_percent(usage.cpu_time(), now),
             resident_bytes: usage.resident_bytes,
             processes: usage.processes,
         };
-        sampler.note(usage_now);
+        let exceeded = sampler.note(usage_now, now);
         run.hang.on_cpu(usage.cpu_time(), now);
-        let exceeded = sampler.limits.as_mut().and_then(|limits| {
-            limits.on_sample(
-                usage_now.cpu_percent.unwrap_or(0.0),
-                usage_now.resident_bytes,
-                now,
-            )
-        });
-        let over_limit = sampler.limits.as_ref().is_some_and(|limits| limits.is_over());
-        let action = self.spec.limits.as_ref().map(|limits| limits.what_follows());
-        let being_ended = run.ending.is_some();
         {
             let mut status = self.shared.status.lock();
             status.usage = Some(usage_now);
-            status.over_limit = over_limit;
+            status.over_limit = sampler.is_over_limit();
         }
-        let Some(exceeded) = exceeded.filter(|_| !being_ended) else {
+        let reaction = sampler.reaction();
+        let Some(exceeded) = exceeded.filter(|_| run.ending.is_none()) else {
             return self.judge(now);
         };
         warn!(child = %self.spec.name, %exceeded, "child takes too much");
-        self.tell(EventKind::Exceeds(exceeded.clone()), now);
-        match action {
-            Some(LimitAction::Restart) => self.faulty(Cause::Limit(exceeded), now),
-            _ => self.judge(now),
+        self.tell(EventKind::Exceeds(exceeded), now);
+        match reaction {
+            Reaction::Restart => self.faulty(Cause::Limit(exceeded), now),
+            Reaction::Report => self.judge(now),
         }
     }
 
@@ -440,33 +432,33 @@ impl Driver {
             // Also what somebody else has read of an output that he took.
             run.hang.on_output(moment);
         }
-        let news = run.hang.check(now);
+        let verdicts = run.hang.check(now);
         let mut deadly = None;
-        for news in news {
-            match news {
-                HangNews::Hangs {
+        for verdict in verdicts {
+            match verdict {
+                hang::Verdict::Hung {
                     kind,
-                    lasting,
-                    action,
+                    lasted,
+                    reaction,
                 } => {
-                    warn!(child = %self.spec.name, hang = %kind, ?lasting, "child hangs");
+                    warn!(child = %self.spec.name, hang = %kind, ?lasted, "child hangs");
                     self.shared.status.lock().hangs.push(kind);
-                    self.tell(
-                        EventKind::Hangs {
-                            kind,
-                            lasting,
-                            action,
-                        },
-                        now,
-                    );
-                    if action == HangAction::Restart {
+                    let told = EventKind::Hangs {
+                        kind,
+                        lasted,
+                        reaction,
+                    };
+                    self.tell(told, now);
+                    if reaction == Reaction::Restart {
                         deadly.get_or_insert(kind);
                     }
                 }
-                HangNews::Recovered(kind) => {
-                    info!(child = %self.spec.name, hang = %kind, "child hangs no more");
-                    self.shared.status.lock().hangs.retain(|other| *other != kind);
-                    self.tell(EventKind::Recovered(kind), now);
+                hang::Verdict::Recovered { kind, lasted } => {
+                    info!(child = %self.spec.name, hang = %kind, ?lasted, "child hangs no more");
+                    let mut status = self.shared.status.lock();
+                    status.hangs.retain(|other| *other != kind);
+                    drop(status);
+                    self.tell(EventKind::Recovered { kind, lasted }, now);
                 }
             }
         }
@@ -631,7 +623,7 @@ impl Driver {
         run.reported = true;
         let spent = run.child.spent();
         let sampler = run.sampler.as_ref();
-        let peak_of_samples = sampler.map_or(0, |sampler| sampler.peak_resident_bytes);
+        let peak_of_samples = sampler.map_or(0, Sampler::peak_resident_bytes);
         let report = Report {
             name: Arc::clone(&self.spec.name),
             run: run.number,
@@ -643,7 +635,7 @@ impl Driver {
             uptime: run.uptime(now),
             was_ready: run.ready,
             cpu_time: spent.cpu_time(),
-            peak_cpu_percent: sampler.and_then(|sampler| sampler.peak_cpu_percent),
+            peak_cpu_percent: sampler.and_then(Sampler::peak_cpu_percent),
             peak_resident_bytes: peak_of_samples.max(spent.peak_resident_bytes),
             last_lines: self.shared.journal.lock().last_lines(REPORTED_LINES),
         };

@@ -7,8 +7,9 @@ use std::time::{Duration, Instant};
 use parking_lot::Mutex;
 use tokio::sync::broadcast;
 
-use crate::hang::{HangAction, HangKind};
+use crate::hang::HangKind;
 use crate::limits::Exceeded;
+use crate::reaction::Reaction;
 use crate::report::Report;
 use crate::restart::GaveUp;
 use crate::state::State;
@@ -55,13 +56,18 @@ pub enum EventKind {
     Hangs {
         /// In what way.
         kind: HangKind,
-        /// For how long.
-        lasting: Duration,
+        /// Since its last sign of life of this kind.
+        lasted: Duration,
         /// What follows.
-        action: HangAction,
+        reaction: Reaction,
     },
-    /// It does not hang any more in this way.
-    Recovered(HangKind),
+    /// It does not hang any more.
+    Recovered {
+        /// In what way it hung.
+        kind: HangKind,
+        /// Between the signs of life before and after it.
+        lasted: Duration,
+    },
     /// It takes more than its limits allow.
     Exceeds(Exceeded),
     /// It says this of itself, by `STATUS=` of `sd_notify(3)`.

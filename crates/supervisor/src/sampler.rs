@@ -9,41 +9,44 @@ use tokio::time::sleep_until;
 
 use crate::census::{self, Answer};
 use crate::health::UsageNow;
-use crate::limits::{CpuMeter, LimitWatch};
+use crate::limits::{CpuMeter, Exceeded, LimitWatch};
+use crate::reaction::Reaction;
 use crate::spec::ChildSpec;
 
-/// Takes the samples of one run.
+/// Takes the samples of one run, and judges them by its limits.
 #[derive(Debug)]
 pub(crate) struct Sampler {
     kin: Kin,
     every: Duration,
     next: Instant,
     looking: Option<oneshot::Receiver<Answer>>,
-    pub(crate) cpu: CpuMeter,
-    pub(crate) limits: Option<LimitWatch>,
-    pub(crate) now: Option<UsageNow>,
-    pub(crate) peak_cpu_percent: Option<f64>,
-    pub(crate) peak_resident_bytes: u64,
+    cpu: CpuMeter,
+    limits: Option<LimitWatch>,
+    reaction: Reaction,
+    /// Until then it is not judged.
+    grace_end: Option<Instant>,
+    peak_cpu_percent: Option<f64>,
+    peak_resident_bytes: u64,
 }
 
 impl Sampler {
     /// A sampler for this run, if anything that the spec asks for needs one.
     pub(crate) fn needed_by(spec: &ChildSpec, kin: Kin, started: Instant) -> Option<Self> {
-        let for_limits = spec.limits.as_ref().map(|limits| limits.sample_interval());
-        let for_hang = spec.hang.cpu_interval();
-        let every = [spec.usage_every, for_limits, for_hang]
+        let limits = spec.limits.as_ref();
+        let for_limits = limits.and_then(|limits| limits.interval());
+        let every = [spec.usage_every, for_limits, spec.hang.cpu_interval()]
             .into_iter()
             .flatten()
             .min()?;
-        let limits = spec.limits.clone();
         Some(Self {
             kin,
             every,
             next: next_moment(started, every),
             looking: None,
             cpu: CpuMeter::default(),
-            limits: limits.map(|limits| LimitWatch::new(limits, started, spec.grace)),
-            now: None,
+            limits: limits.cloned().map(LimitWatch::new),
+            reaction: limits.map_or(Reaction::Report, |limits| limits.chosen_reaction()),
+            grace_end: started.checked_add(spec.grace),
             peak_cpu_percent: None,
             peak_resident_bytes: 0,
         })
@@ -51,6 +54,43 @@ impl Sampler {
 
     pub(crate) fn kin(&self) -> &Kin {
         &self.kin
+    }
+
+    /// CPU use since the sample before, in percent of one core.
+    pub(crate) fn cpu_percent(&mut self, cpu_time: Duration, now: Instant) -> Option<f64> {
+        self.cpu.on_sample(cpu_time, now)
+    }
+
+    /// Takes note of a sample; the answer is a limit that was exceeded for too long, once.
+    pub(crate) fn note(&mut self, usage: UsageNow, now: Instant) -> Option<Exceeded> {
+        if usage.cpu_percent > self.peak_cpu_percent {
+            self.peak_cpu_percent = usage.cpu_percent;
+        }
+        self.peak_resident_bytes = self.peak_resident_bytes.max(usage.resident_bytes);
+        if self.grace_end.is_none_or(|end| now < end) {
+            return None;
+        }
+        let cpu_percent = usage.cpu_percent.unwrap_or(0.0);
+        let limits = self.limits.as_mut()?;
+        limits.on_sample(cpu_percent, usage.resident_bytes, now)
+    }
+
+    /// A limit has been exceeded for too long, and still is.
+    pub(crate) fn is_over_limit(&self) -> bool {
+        self.limits.as_ref().is_some_and(LimitWatch::is_over)
+    }
+
+    /// What is done about an exceeded limit.
+    pub(crate) fn reaction(&self) -> Reaction {
+        self.reaction
+    }
+
+    pub(crate) fn peak_cpu_percent(&self) -> Option<f64> {
+        self.peak_cpu_percent
+    }
+
+    pub(crate) fn peak_resident_bytes(&self) -> u64 {
+        self.peak_resident_bytes
     }
 
     /// Waits for the next sample; `None` when it failed.
@@ -68,13 +108,6 @@ impl Sampler {
         self.looking = None;
         self.next = next_moment(Instant::now(), self.every);
         answer.ok()?.ok()
-    }
-
-    /// Takes note of a sample.
-    pub(crate) fn note(&mut self, usage: UsageNow) {
-        self.now = Some(usage);
-        self.peak_cpu_percent = self.peak_cpu_percent.max(usage.cpu_percent);
-        self.peak_resident_bytes = self.peak_resident_bytes.max(usage.resident_bytes);
     }
 }
 
