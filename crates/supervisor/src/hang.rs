@@ -1,0 +1,636 @@
+//! Whether a child that runs is alive.
+
+use std::collections::BTreeMap;
+use std::time::{Duration, Instant};
+
+use crate::reaction::Reaction;
+
+/// How many outputs of a child are watched for progress; reports of further ones are ignored.
+const MAX_OUTPUTS: usize = 64;
+
+/// What counts as a hang, and what is done about it.
+///
+/// By default a child that prints nothing for 60 s is reported, and nothing else is watched.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct HangPolicy {
+    silence: Option<Watch>,
+    progress: Option<Watch>,
+    idle_cpu: Option<Watch>,
+}
+
+/// In which way a child hangs.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+#[non_exhaustive]
+pub enum HangKind {
+    /// It prints nothing.
+    Silence,
+    /// An output does not advance.
+    Progress {
+        /// Its number; `None` when no output has ever reported a position.
+        output: Option<u32>,
+    },
+    /// It uses no CPU time and prints nothing.
+    IdleCpu,
+}
+
+/// What [`HangWatch::check`] has to tell.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Verdict {
+    /// The child hangs.
+    Hung {
+        kind: HangKind,
+        /// Since its last sign of life of this kind.
+        lasted: Duration,
+        reaction: Reaction,
+    },
+    /// A hang that was told is over.
+    Recovered {
+        kind: HangKind,
+        /// Between the signs of life before and after it.
+        lasted: Duration,
+    },
+}
+
+/// Judges from a child's signs of life whether it hangs.
+///
+/// A hang is told once, and again only after the child recovered, which is told too. Time comes in and
+/// may stand still or go backwards; a sign of life older than one known changes nothing.
+#[derive(Clone, Debug)]
+pub(crate) struct HangWatch {
+    policy: HangPolicy,
+    started: Instant,
+    /// Until then nothing is told.
+    grace_end: Option<Instant>,
+    output: Signs,
+    /// Until the first report of progress.
+    any_progress: Signs,
+    progress: BTreeMap<u32, Progress>,
+    cpu: Signs,
+    cpu_time: Duration,
+    /// The last sample that was no sign of life: until then the child is known to have been idle.
+    idle_until: Option<Instant>,
+}
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+struct Watch {
+    after: Duration,
+    reaction: Reaction,
+}
+
+/// Signs of life of one kind.
+#[derive(Clone, Copy, Debug)]
+struct Signs {
+    last: Instant,
+    told: Option<Told>,
+}
+
+/// A hang that was told.
+#[derive(Clone, Copy, Debug)]
+struct Told {
+    /// The last sign of life before it.
+    since: Instant,
+    is_over: bool,
+}
+
+#[derive(Clone, Copy, Debug)]
+struct Progress {
+    position: i64,
+    signs: Signs,
+}
+
+impl Default for HangPolicy {
+    /// 60 s of silence, reported.
+    fn default() -> Self {
+        Self {
+            silence: Watch::new(Duration::from_mins(1), Reaction::Report),
+            progress: None,
+            idle_cpu: None,
+        }
+    }
+}
+
+impl HangPolicy {
+    /// Sets how long the child may print nothing on stdout and stderr; zero is for ever.
+    #[must_use]
+    pub fn silence(mut self, after: Duration, reaction: Reaction) -> Self {
+        self.silence = Watch::new(after, reaction);
+        self
+    }
+
+    /// Sets how long a position that the child reports may not advance; zero is for ever.
+    ///
+    /// Each output counts for itself, from its first report on. A child that reports nothing at all
+    /// for this time hangs too.
+    #[must_use]
+    pub fn progress(mut self, after: Duration, reaction: Reaction) -> Self {
+        self.progress = Watch::new(after, reaction);
+        self
+    }
+
+    /// Sets how long the child may print nothing and use no CPU time; zero is for ever.
+    #[must_use]
+    pub fn idle_cpu(mut self, after: Duration, reaction: Reaction) -> Self {
+        self.idle_cpu = Watch::new(after, reaction);
+        self
+    }
+
+    /// Whether CPU time must be sampled for [`HangWatch::on_cpu`].
+    pub(crate) fn wants_cpu(&self) -> bool {
+        self.idle_cpu.is_some()
+    }
+}
+
+impl HangWatch {
+    /// A watch over a child that started at `started`; nothing is told before `grace` has passed.
+    pub(crate) fn new(policy: &HangPolicy, started: Instant, grace: Duration) -> Self {
+        Self {
+            policy: policy.clone(),
+            started,
+            grace_end: started.checked_add(grace),
+            output: Signs::new(started),
+            any_progress: Signs::new(started),
+            progress: BTreeMap::new(),
+            cpu: Signs::new(started),
+            cpu_time: Duration::ZERO,
+            idle_until: None,
+        }
+    }
+
+    /// Takes note that the child printed something on stdout or stderr.
+    pub(crate) fn on_output(&mut self, now: Instant) {
+        self.output.note(now);
+        self.cpu.note(now);
+    }
+
+    /// Takes note of the position that an output reports, in any unit that grows.
+    ///
+    /// It is a sign of life when it is beyond the one reported before. An output that began again from
+    /// an earlier position is alive with the next report.
+    pub(crate) fn on_progress(&mut self, output: u32, position: i64, now: Instant) {
+        self.any_progress.note(now);
+        if let Some(progress) = self.progress.get_mut(&output) {
+            if position > progress.position {
+                progress.signs.note(now);
+            }
+            progress.position = position;
+        } else if self.progress.len() < MAX_OUTPUTS {
+            let signs = Signs::new(now.max(self.started));
+            self.progress.insert(output, Progress { position, signs });
+        }
+    }
+
+    /// Takes the CPU time that the child and its tree have used so far. A sum that fell, as a process
+    /// left the tree, is no sign of life.
+    pub(crate) fn on_cpu(&mut self, total_cpu_time: Duration, now: Instant) {
+        if total_cpu_time > self.cpu_time {
+            self.cpu.note(now);
+        } else {
+            self.idle_until = self.idle_until.max(Some(now));
+        }
+        self.cpu_time = total_cpu_time;
+    }
+
+    /// What is to be told at `now`, each thing once.
+    pub(crate) fn check(&mut self, now: Instant) -> Vec<Verdict> {
+        let mut verdicts = Vec::new();
+        // Ends, as what was told is due again only after a new sign of life.
+        while let Some(due) = self.find_due(now) {
+            verdicts.push(self.tell(due, now));
+        }
+        verdicts
+    }
+
+    /// The earliest moment at which [`check`](Self::check) has something to tell if no sign of life
+    /// comes before; it may have passed already. `None` when only a new sign or sample can change that.
+    ///
+    /// A sign of life mostly moves it later, so a timer set for an earlier answer need not be set anew:
+    /// when it fires, `check` tells nothing, and this gives the next moment. It moves earlier by the
+    /// first sign after a hang was told, and by a sample of CPU time.
+    pub(crate) fn next_check(&self) -> Option<Instant> {
+        self.watched()
+            .filter_map(|(_, watch, signs)| self.due_at(watch, &signs))
+            .min()
+    }
+
+    fn find_due(&self, now: Instant) -> Option<(HangKind, Watch, Signs)> {
+        self.watched()
+            .find(|(_, watch, signs)| self.due_at(*watch, signs).is_some_and(|at| at <= now))
+    }
+
+    /// All that can be told as things are.
+    fn watched(&self) -> impl Iterator<Item = (HangKind, Watch, Signs)> {
+        let silence = self
+            .policy
+            .silence
+            .map(|watch| (HangKind::Silence, watch, self.output));
+        let unreported = self.progress.is_empty() || self.any_progress.told.is_some();
+        let any_progress = self.policy.progress.filter(|_| unreported);
+        let any_progress = any_progress.map(|watch| {
+            (
+                HangKind::Progress { output: None },
+                watch,
+                self.any_progress,
+            )
+        });
+        let progress = self.policy.progress.into_iter().flat_map(|watch| {
+            self.progress.iter().map(move |(output, progress)| {
+                let output = Some(*output);
+                (HangKind::Progress { output }, watch, progress.signs)
+            })
+        });
+        let idle_cpu = self
+            .policy
+            .idle_cpu
+            .filter(|watch| self.is_proven_idle(*watch));
+        let idle_cpu = idle_cpu.map(|watch| (HangKind::IdleCpu, watch, self.cpu));
+        silence
+            .into_iter()
+            .chain(any_progress)
+            .chain(progress)
+            .chain(idle_cpu)
+    }
+
+    /// That no CPU time was used is known only from samples: without one there is no verdict.
+    fn is_proven_idle(&self, watch: Watch) -> bool {
+        let deadline = self.cpu.last.checked_add(watch.after);
+        self.cpu.told.is_some()
+            || deadline.is_some_and(|deadline| Some(deadline) <= self.idle_until)
+    }
+
+    /// When there is something to tell of `signs`.
+    fn due_at(&self, watch: Watch, signs: &Signs) -> Option<Instant> {
+        match signs.told {
+            Some(told) => told.is_over.then_some(signs.last),
+            None => Some(signs.last.checked_add(watch.after)?.max(self.grace_end?)),
+        }
+    }
+
+    fn tell(&mut self, (kind, watch, signs): (HangKind, Watch, Signs), now: Instant) -> Verdict {
+        let told = Told {
+            since: signs.last,
+            is_over: false,
+        };
+        self.signs_mut(kind).told = signs.told.is_none().then_some(told);
+        match signs.told {
+            Some(told) => Verdict::Recovered {
+                kind,
+                lasted: signs.last.saturating_duration_since(told.since),
+            },
+            None => Verdict::Hung {
+                kind,
+                lasted: now.saturating_duration_since(signs.last),
+                reaction: watch.reaction,
+            },
+        }
+    }
+
+    fn signs_mut(&mut self, kind: HangKind) -> &mut Signs {
+        match kind {
+            HangKind::Silence => &mut self.output,
+            HangKind::Progress { output: None } => &mut self.any_progress,
+            HangKind::Progress {
+                output: Some(output),
+            } => {
+                let progress = self.progress.get_mut(&output);
+                &mut progress
+                    .expect("an output that is watched has reported")
+                    .signs
+            }
+            HangKind::IdleCpu => &mut self.cpu,
+        }
+    }
+}
+
+impl Watch {
+    /// `None` for a time of zero, which is how a watch is turned off.
+    fn new(after: Duration, reaction: Reaction) -> Option<Self> {
+        (!after.is_zero()).then_some(Self { after, reaction })
+    }
+}
+
+impl Signs {
+    fn new(last: Instant) -> Self {
+        Self { last, told: None }
+    }
+
+    fn note(&mut self, now: Instant) {
+        self.last = self.last.max(now);
+        if let Some(told) = &mut self.told {
+            told.is_over = true;
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use proptest::prelude::*;
+
+    use super::*;
+
+    const OFF: Duration = Duration::ZERO;
+
+    fn s(seconds: u64) -> Duration {
+        Duration::from_secs(seconds)
+    }
+
+    fn hung(kind: HangKind, lasted: u64, reaction: Reaction) -> Vec<Verdict> {
+        vec![Verdict::Hung {
+            kind,
+            lasted: s(lasted),
+            reaction,
+        }]
+    }
+
+    fn recovered(kind: HangKind, lasted: u64) -> Vec<Verdict> {
+        vec![Verdict::Recovered {
+            kind,
+            lasted: s(lasted),
+        }]
+    }
+
+    fn only_progress() -> HangPolicy {
+        HangPolicy::default()
+            .silence(OFF, Reaction::Report)
+            .progress(s(10), Reaction::Restart)
+    }
+
+    fn progress_of(output: u32) -> HangKind {
+        HangKind::Progress {
+            output: Some(output),
+        }
+    }
+
+    #[test]
+    fn a_minute_of_silence_is_reported_once() {
+        let start = Instant::now();
+        let mut watch = HangWatch::new(&HangPolicy::default(), start, s(0));
+        assert_eq!(watch.next_check(), Some(start + s(60)));
+        assert_eq!(watch.check(start + s(59)), []);
+        watch.on_output(start + s(10));
+        assert_eq!(watch.check(start + s(69)), []);
+        let silent = hung(HangKind::Silence, 60, Reaction::Report);
+        assert_eq!(watch.check(start + s(70)), silent);
+        assert_eq!(watch.check(start + s(700)), []);
+        assert_eq!(watch.next_check(), None, "an idle child needs no timer");
+        watch.on_output(start + s(710));
+        assert_eq!(watch.next_check(), Some(start + s(710)));
+        let again = recovered(HangKind::Silence, 700);
+        assert_eq!(watch.check(start + s(710)), again);
+        assert_eq!(watch.next_check(), Some(start + s(770)));
+        assert_eq!(watch.check(start + s(770)), silent);
+    }
+
+    #[test]
+    fn a_check_that_comes_late_tells_that_it_recovered_and_hangs_again() {
+        let start = Instant::now();
+        let mut watch = HangWatch::new(&HangPolicy::default(), start, s(0));
+        watch.check(start + s(60));
+        watch.on_output(start + s(70));
+        let want = [
+            recovered(HangKind::Silence, 70),
+            hung(HangKind::Silence, 130, Reaction::Report),
+        ];
+        assert_eq!(watch.check(start + s(200)), want.concat());
+    }
+
+    #[test]
+    fn nothing_is_told_during_grace() {
+        let start = Instant::now();
+        let policy = HangPolicy::default().silence(s(5), Reaction::Restart);
+        let mut watch = HangWatch::new(&policy, start, s(30));
+        assert_eq!(watch.next_check(), Some(start + s(30)));
+        assert_eq!(watch.check(start + s(29)), []);
+        let silent = hung(HangKind::Silence, 30, Reaction::Restart);
+        assert_eq!(watch.check(start + s(30)), silent);
+    }
+
+    #[test]
+    fn one_stalled_output_of_several_counts() {
+        let start = Instant::now();
+        let mut watch = HangWatch::new(&only_progress(), start, s(0));
+        for at in 0..20 {
+            watch.on_output(start + s(at));
+            watch.on_progress(0, i64::try_from(at).unwrap(), start + s(at));
+            watch.on_progress(1, 7, start + s(at));
+        }
+        let stalled = hung(progress_of(1), 20, Reaction::Restart);
+        assert_eq!(watch.check(start + s(20)), stalled);
+        watch.on_progress(1, 6, start + s(21));
+        assert_eq!(watch.check(start + s(21)), [], "backwards is no advance");
+        watch.on_progress(1, 7, start + s(22));
+        assert_eq!(watch.check(start + s(22)), recovered(progress_of(1), 22));
+    }
+
+    #[test]
+    fn no_report_at_all_is_a_stall() {
+        let start = Instant::now();
+        let mut watch = HangWatch::new(&only_progress(), start, s(0));
+        let none = HangKind::Progress { output: None };
+        let stalled = hung(none, 10, Reaction::Restart);
+        assert_eq!(watch.check(start + s(10)), stalled);
+        watch.on_progress(3, 0, start + s(11));
+        assert_eq!(watch.check(start + s(11)), recovered(none, 11));
+        assert_eq!(watch.next_check(), Some(start + s(21)));
+        let stalled = hung(progress_of(3), 10, Reaction::Restart);
+        assert_eq!(watch.check(start + s(21)), stalled);
+    }
+
+    #[test]
+    fn outputs_are_bounded() {
+        let start = Instant::now();
+        let mut watch = HangWatch::new(&only_progress(), start, s(0));
+        for output in 0..100_000 {
+            watch.on_progress(output, 0, start);
+        }
+        assert_eq!(watch.progress.len(), MAX_OUTPUTS);
+        assert_eq!(watch.check(start + s(10)).len(), MAX_OUTPUTS);
+    }
+
+    #[test]
+    fn idle_without_cpu_time_and_output() {
+        let start = Instant::now();
+        let policy = HangPolicy::default()
+            .silence(OFF, Reaction::Report)
+            .idle_cpu(s(10), Reaction::Restart);
+        assert!(policy.wants_cpu());
+        assert!(!HangPolicy::default().wants_cpu());
+        let mut watch = HangWatch::new(&policy, start, s(0));
+        assert_eq!(watch.next_check(), None, "there is no sample yet");
+        assert_eq!(watch.check(start + s(100)), []);
+        watch.on_cpu(s(1), start + s(100));
+        watch.on_cpu(s(1), start + s(105));
+        watch.on_output(start + s(106));
+        watch.on_cpu(s(1), start + s(110));
+        assert_eq!(watch.check(start + s(115)), [], "it has printed");
+        watch.on_cpu(s(1), start + s(116));
+        assert_eq!(watch.next_check(), Some(start + s(116)));
+        let idle = hung(HangKind::IdleCpu, 10, Reaction::Restart);
+        assert_eq!(watch.check(start + s(116)), idle);
+        watch.on_cpu(Duration::from_millis(500), start + s(120));
+        assert_eq!(watch.check(start + s(120)), [], "a fall is no sign of life");
+        watch.on_cpu(s(1), start + s(125));
+        assert_eq!(
+            watch.check(start + s(125)),
+            recovered(HangKind::IdleCpu, 19)
+        );
+    }
+
+    #[test]
+    fn times_without_end_are_never_over() {
+        let start = Instant::now();
+        let policy = only_progress()
+            .silence(Duration::MAX, Reaction::Report)
+            .idle_cpu(Duration::MAX, Reaction::Report);
+        let mut watch = HangWatch::new(&policy, start, Duration::MAX);
+        watch.on_cpu(s(0), start);
+        assert_eq!(watch.next_check(), None);
+        assert_eq!(watch.check(start + s(1 << 30)), []);
+    }
+
+    /// What a child does between two checks.
+    #[derive(Clone, Debug)]
+    enum Act {
+        Print,
+        Report(u32, i64),
+        Use(u64),
+        Nothing,
+    }
+
+    fn act() -> impl Strategy<Value = Act> {
+        prop_oneof![
+            Just(Act::Print),
+            (0_u32..3, 0_i64..5).prop_map(|(output, position)| Act::Report(output, position)),
+            (0_u64..3).prop_map(Act::Use),
+            Just(Act::Nothing),
+        ]
+    }
+
+    /// The same rules, by going through the history at each check.
+    #[derive(Default)]
+    struct Model {
+        last: BTreeMap<HangKind, u64>,
+        positions: BTreeMap<u32, i64>,
+        cpu: u64,
+        idle_until: Option<u64>,
+        told: BTreeMap<HangKind, bool>,
+    }
+
+    impl Model {
+        fn sign(&mut self, kind: HangKind, at: u64) {
+            self.last.insert(kind, at);
+            self.told.entry(kind).and_modify(|over| *over = true);
+        }
+
+        fn act(&mut self, act: &Act, at: u64) {
+            match *act {
+                Act::Print => {
+                    self.sign(HangKind::Silence, at);
+                    self.sign(HangKind::IdleCpu, at);
+                }
+                Act::Report(output, position) => {
+                    self.sign(HangKind::Progress { output: None }, at);
+                    let before = self.positions.insert(output, position);
+                    if before.is_none_or(|before| position > before) {
+                        self.sign(progress_of(output), at);
+                    }
+                }
+                Act::Use(cpu) => {
+                    if cpu > self.cpu {
+                        self.sign(HangKind::IdleCpu, at);
+                    } else {
+                        self.idle_until = Some(at);
+                    }
+                    self.cpu = cpu;
+                }
+                Act::Nothing => {}
+            }
+        }
+
+        fn check(&mut self, at: u64, grace: u64) -> Vec<(HangKind, bool)> {
+            let mut verdicts = Vec::new();
+            for (kind, last) in &self.last {
+                if self.told.get(kind) == Some(&true) {
+                    self.told.remove(kind);
+                    verdicts.push((*kind, false));
+                }
+                let until = match kind {
+                    HangKind::IdleCpu => self.idle_until,
+                    HangKind::Progress { output: None } if !self.positions.is_empty() => None,
+                    _ => Some(at),
+                };
+                let is_due = until.is_some_and(|until| until >= last + 10) && at >= grace;
+                if is_due && !self.told.contains_key(kind) {
+                    self.told.insert(*kind, false);
+                    verdicts.push((*kind, true));
+                }
+            }
+            verdicts
+        }
+    }
+
+    proptest! {
+        #[test]
+        fn told_when_due_and_never_before_and_each_once(
+            history in prop::collection::vec((act(), 0_u64..9, any::<bool>()), 0..80), grace in 0_u64..40,
+        ) {
+            let start = Instant::now();
+            let policy = HangPolicy::default()
+                .silence(s(10), Reaction::Report)
+                .progress(s(10), Reaction::Report)
+                .idle_cpu(s(10), Reaction::Report);
+            let mut watch = HangWatch::new(&policy, start, s(grace));
+            let mut model = Model::default();
+            for kind in [HangKind::Silence, HangKind::IdleCpu, HangKind::Progress { output: None }] {
+                model.last.insert(kind, 0);
+            }
+            let mut at = 0;
+            for (act, step, is_checked) in history {
+                at += step;
+                let now = start + s(at);
+                match act {
+                    Act::Print => watch.on_output(now),
+                    Act::Report(output, position) => watch.on_progress(output, position, now),
+                    Act::Use(cpu) => watch.on_cpu(s(cpu), now),
+                    Act::Nothing => {}
+                }
+                model.act(&act, at);
+                if is_checked {
+                    let is_due = watch.next_check().is_some_and(|at| at <= now);
+                    let mut verdicts: Vec<_> = watch
+                        .check(now)
+                        .into_iter()
+                        .map(|verdict| match verdict {
+                            Verdict::Hung { kind, .. } => (kind, true),
+                            Verdict::Recovered { kind, .. } => (kind, false),
+                        })
+                        .collect();
+                    verdicts.sort_by_key(|(kind, _)| *kind);
+                    prop_assert_eq!(is_due, !verdicts.is_empty(), "next_check says when");
+                    prop_assert_eq!(verdicts, model.check(at, grace));
+                    prop_assert!(watch.next_check().is_none_or(|next| next > now));
+                }
+            }
+        }
+
+        #[test]
+        fn any_order_of_times_is_survived(
+            history in prop::collection::vec((act(), 0_u64..100, 0_u64..100), 0..80), started in 0_u64..100,
+        ) {
+            let start = Instant::now();
+            let policy = only_progress().silence(s(1), Reaction::Report).idle_cpu(s(1), Reaction::Report);
+            let mut watch = HangWatch::new(&policy, start + s(started), s(3));
+            for (act, at, check_at) in history {
+                let now = start + s(at);
+                match act {
+                    Act::Print => watch.on_output(now),
+                    Act::Report(output, position) => watch.on_progress(output, position, now),
+                    Act::Use(cpu) => watch.on_cpu(s(cpu), now),
+                    Act::Nothing => {}
+                }
+                let verdicts = watch.check(start + s(check_at));
+                let is_hung = |verdict: &Verdict| matches!(verdict, Verdict::Hung { .. });
+                prop_assert!(check_at >= started + 3 || !verdicts.iter().any(is_hung));
+            }
+        }
+    }
+}
