@@ -386,7 +386,8 @@ impl Driver {
                     run.hang.on_output(now);
                 }
             }
-            _ => {}
+            // It is ready, and says so again.
+            Notification::Ready => {}
         }
         Act::Nothing
     }

@@ -17,7 +17,7 @@ use tokio::time::sleep_until;
 use crate::ending::Ending;
 use crate::hang::HangWatch;
 use crate::output::{LastOutput, ReadProgress, StdinMode, StdoutMode, Stream, TakenOutput};
-use crate::readiness::{NeverReady, Notification, Waiting};
+use crate::readiness::{Heard, NeverReady, Notification, Waiting};
 use crate::report::Cause;
 use crate::sampler::Sampler;
 use crate::spec::ChildSpec;
@@ -306,7 +306,11 @@ async fn wake(ending: &mut Option<Ending>) -> Option<Arc<Census>> {
 async fn tell(waiting: &mut Option<Waiting>, is_ready: bool) -> Happened {
     match waiting {
         Some(waiting) if is_ready => Happened::Notified(waiting.notification().await),
-        Some(waiting) => Happened::Ready(waiting.ready().await),
+        Some(waiting) => match waiting.ready().await {
+            Ok(Heard::Ready) => Happened::Ready(Ok(())),
+            Ok(Heard::Notification(other)) => Happened::Notified(other),
+            Err(never) => Happened::Ready(Err(never)),
+        },
         None => pending().await,
     }
 }
