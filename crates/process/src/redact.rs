@@ -88,7 +88,7 @@ pub fn redact_args_with(
         if secret_follows {
             line.push_str(MASK);
         } else if is_secret && value.is_some_and(|value| !value.is_empty()) {
-            line.push_str(&quote(option));
+            line.push_str(&quote(&redact_one(option)));
             line.push('=');
             line.push_str(MASK);
         } else {
