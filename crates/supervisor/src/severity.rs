@@ -1,10 +1,5 @@
 //! Whether a line of a child names an error.
 
-/// The words that name one.
-const WORDS: [&[u8]; 7] = [
-    b"error", b"failed", b"fatal", b"panic", b"cannot", b"unable", b"denied",
-];
-
 /// Words that make the opposite of the word behind them.
 const NEGATIONS: [&[u8]; 4] = [b"0", b"no", b"not", b"without"];
 
@@ -24,13 +19,12 @@ const LEAD: usize = 2;
 /// A word counts where it stands alone: `errors`, `error_resilience=1` and `-error` do not, nor do
 /// `no error`, `0 failed`, `failed: 0` and `error=0`.
 pub(crate) fn names_error(line: &[u8]) -> bool {
-    (0..line.len()).any(|at| word_at(line, at).is_some_and(|word| is_told(line, at, word.len())))
+    may_hold_errors(line) && tells_of_one(line)
 }
 
 /// Whether a line of `chunk` may name an error; if not, none does, and no line need be looked at.
 ///
-/// Takes about a quarter of a nanosecond a byte. A line that lies only partly in the chunk must be
-/// looked at by itself.
+/// Reads 3 GB/s where none does. A line that lies only partly in the chunk must be looked at by itself.
 pub(crate) fn may_hold_errors(chunk: &[u8]) -> bool {
     let mut at = 0;
     while let Some(block) = chunk[at..].first_chunk::<{ BLOCK + AHEAD }>() {
@@ -39,7 +33,10 @@ pub(crate) fn may_hold_errors(chunk: &[u8]) -> bool {
         }
         at += BLOCK;
     }
-    holds_word(chunk, at)
+    let rest = &chunk[at..];
+    let mut block = [0; BLOCK + AHEAD];
+    block[..rest.len()].copy_from_slice(rest);
+    has_hint(&block) && holds_word(chunk, at)
 }
 
 /// Whether three bytes in a row can be the marked ones of **err**or, **fai**led, **fat**al, p**ani**c,
@@ -69,21 +66,27 @@ fn holds_word(chunk: &[u8], at: usize) -> bool {
     (from..to).any(|at| word_at(chunk, at).is_some())
 }
 
-/// The word whose letters stand at `at`, be it alone or within another.
+/// The word that names an error whose letters stand at `at`, be it alone or within another.
 fn word_at(text: &[u8], at: usize) -> Option<&'static [u8]> {
     let rest = &text[at..];
-    // Nearly all bytes end here.
-    if !matches!(
-        rest.first()? | 0x20,
-        b'c' | b'd' | b'e' | b'f' | b'p' | b'u'
-    ) {
-        return None;
-    }
-    let stands = |word: &&[u8]| {
+    let words: &[&[u8]] = match rest.first()?.to_ascii_lowercase() {
+        b'c' => &[b"cannot"],
+        b'd' => &[b"denied"],
+        b'e' => &[b"error"],
+        b'f' => &[b"failed", b"fatal"],
+        b'p' => &[b"panic"],
+        b'u' => &[b"unable"],
+        _ => return None,
+    };
+    let stands = |word: &&&[u8]| {
         rest.get(..word.len())
             .is_some_and(|letters| letters.eq_ignore_ascii_case(word))
     };
-    WORDS.into_iter().find(stands)
+    words.iter().find(stands).copied()
+}
+
+fn tells_of_one(line: &[u8]) -> bool {
+    (0..line.len()).any(|at| word_at(line, at).is_some_and(|word| is_told(line, at, word.len())))
 }
 
 /// Whether the letters at `at` are a word of their own that is not denied.
@@ -233,13 +236,13 @@ mod tests {
             ),
         ) {
             let chunk = pieces.concat();
-            let any = chunk.lines().any(|line| names_error(line.as_bytes()));
+            let any = chunk.lines().any(|line| tells_of_one(line.as_bytes()));
             prop_assert!(!any || may_hold_errors(chunk.as_bytes()));
         }
 
         #[test]
         fn any_bytes_are_survived(line in prop::collection::vec(any::<u8>(), 0..300)) {
-            prop_assert!(!names_error(&line) || may_hold_errors(&line));
+            prop_assert_eq!(names_error(&line), tells_of_one(&line));
         }
     }
 }
