@@ -151,7 +151,9 @@ impl Driver {
     fn deadline(&self) -> Option<Instant> {
         let running = self.run.as_ref().filter(|run| run.ending.is_none());
         let hang = running.and_then(|run| run.hang.next_check());
-        hang.into_iter().chain(self.machine.deadline()).min()
+        let warning = self.shared.journal.lock().next_check();
+        let deadlines = [self.machine.deadline(), hang, warning];
+        deadlines.into_iter().flatten().min()
     }
 
     fn take(&mut self, input: Input, now: Instant) -> Act {
@@ -172,6 +174,7 @@ impl Driver {
             Input::Run(happened) => self.happened(happened, now),
             Input::Room => Act::Nothing,
             Input::Due => {
+                log_warnings(&self.spec.name, self.shared.journal.lock().check(now));
                 let act = self.machine.due(now);
                 if let (Act::End(_), Some(run)) = (act, &mut self.run) {
                     run.cause = Cause::NotReady;
@@ -355,7 +358,7 @@ impl Driver {
         if !open {
             warnings.extend(shared.journal.lock().finish(stream, now));
         }
-        log_warnings(&spec.name, stream, &warnings);
+        log_warnings(&spec.name, warnings);
         if ready { self.ready(now) } else { Act::Nothing }
     }
 
@@ -513,6 +516,7 @@ impl Driver {
             Progress::Gone(stopped) => {
                 debug!(child = %self.spec.name, ?stopped, "nothing of the child is left");
                 self.read_rest(now);
+                log_warnings(&self.spec.name, self.shared.journal.lock().conclude());
                 self.run = None;
                 self.ladder = None;
                 self.machine.gone(now)
@@ -688,10 +692,14 @@ impl Driver {
 #[derive(Default)]
 struct Pieces(Vec<Bytes>, bool);
 
-fn log_warnings(child: &str, stream: Stream, warnings: &[Warning]) {
-    for Warning { text, suppressed } in warnings {
-        let stream = stream.as_str();
-        warn!(child, stream, suppressed, "{text}");
+fn log_warnings(child: &str, warnings: impl IntoIterator<Item = Warning>) {
+    for Warning {
+        text,
+        repeats,
+        suppressed,
+    } in warnings
+    {
+        warn!(child, line = text, repeats, suppressed, "child reports an error");
     }
 }
 

@@ -147,7 +147,7 @@ impl Ending {
 }
 
 fn wait_for(fd: OwnedFd, interest: Interest, until: Option<Instant>) -> Waiting {
-    match AsyncFd::with_interest(fd, interest) {
+    match AsyncFd::register_with_interest(fd, interest) {
         Ok(file) => Waiting::For { file, until },
         Err(error) => {
             tracing::warn!(%error, "cannot wait for a process");

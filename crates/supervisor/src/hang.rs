@@ -1,12 +1,18 @@
 //! Whether a child that runs is alive.
 
 use std::collections::BTreeMap;
+use std::fmt;
 use std::time::{Duration, Instant};
+
+use serde::{Serialize, Serializer};
 
 use crate::reaction::Reaction;
 
 /// How many outputs of a child are watched for progress; reports of further ones are ignored.
 const MAX_OUTPUTS: usize = 64;
+
+/// How often CPU time is sampled for long watches.
+const SAMPLE_EVERY: Duration = Duration::from_secs(5);
 
 /// What counts as a hang, and what is done about it.
 ///
@@ -31,6 +37,31 @@ pub enum HangKind {
     },
     /// It uses no CPU time and prints nothing.
     IdleCpu,
+}
+
+/// A fragment such as `nothing printed`.
+impl fmt::Display for HangKind {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Silence => f.write_str("nothing printed"),
+            Self::Progress { output: None } => f.write_str("no progress"),
+            Self::Progress {
+                output: Some(output),
+            } => write!(f, "no progress of output {output}"),
+            Self::IdleCpu => f.write_str("no CPU time used, nothing printed"),
+        }
+    }
+}
+
+/// `silence`, `progress` or `idle_cpu`.
+impl Serialize for HangKind {
+    fn serialize<S: Serializer>(&self, to: S) -> Result<S::Ok, S::Error> {
+        to.serialize_str(match self {
+            Self::Silence => "silence",
+            Self::Progress { .. } => "progress",
+            Self::IdleCpu => "idle_cpu",
+        })
+    }
 }
 
 /// What [`HangWatch::check`] has to tell.
@@ -134,9 +165,10 @@ impl HangPolicy {
         self
     }
 
-    /// Whether CPU time must be sampled for [`HangWatch::on_cpu`].
-    pub(crate) fn wants_cpu(&self) -> bool {
-        self.idle_cpu.is_some()
+    /// How often CPU time must be sampled for [`HangWatch::on_cpu`]; `None` when it need not.
+    pub(crate) fn cpu_interval(&self) -> Option<Duration> {
+        let watch = self.idle_cpu?;
+        Some((watch.after / 2).clamp(Duration::from_millis(100), SAMPLE_EVERY))
     }
 }
 

@@ -32,7 +32,7 @@ impl Journal {
         };
         Self {
             logs: [log(), log()],
-            warnings: Warnings::new(rate, redaction.clone()),
+            warnings: Warnings::new(redaction.clone(), rate),
             redaction: redaction.clone(),
         }
     }
@@ -47,9 +47,9 @@ impl Journal {
         let look = severity::may_hold_errors(bytes) || !log.splitter.begun().is_empty();
         let Log { splitter, kept } = log;
         splitter.push(bytes, |line| {
-            if look && severity::names_an_error(line.bytes()) {
+            if look && severity::names_error(line.bytes()) {
                 kept.push_error(line);
-                found.extend(warnings.take(now, line.bytes()));
+                found.extend(warnings.on_line(line.bytes(), now));
             } else {
                 kept.push(line);
             }
@@ -63,14 +63,29 @@ impl Journal {
         let Log { splitter, kept } = &mut logs[stream as usize];
         let mut found = Vec::new();
         splitter.finish(|line| {
-            if severity::names_an_error(line.bytes()) {
+            if severity::names_error(line.bytes()) {
                 kept.push_error(line);
-                found.extend(warnings.take(now, line.bytes()));
+                found.extend(warnings.on_line(line.bytes(), now));
             } else {
                 kept.push(line);
             }
         });
         found
+    }
+
+    /// What is to be logged because time has passed.
+    pub(crate) fn check(&mut self, now: Instant) -> Option<Warning> {
+        self.warnings.check(now)
+    }
+
+    /// When to [`check`](Self::check).
+    pub(crate) fn next_check(&self) -> Option<Instant> {
+        self.warnings.next_check()
+    }
+
+    /// What is to be logged because the run is over.
+    pub(crate) fn conclude(&mut self) -> Option<Warning> {
+        self.warnings.finish()
     }
 
     /// The last lines of both outputs, those of stderr last, redacted.

@@ -3,6 +3,8 @@
 use std::fmt;
 use std::time::{Duration, Instant};
 
+use serde::{Serialize, Serializer};
+
 use crate::reaction::Reaction;
 
 /// What a child and all its descendants together may use; nothing is limited by default.
@@ -133,6 +135,13 @@ impl Limits {
     }
 }
 
+/// As its text.
+impl Serialize for Exceeded {
+    fn serialize<S: Serializer>(&self, to: S) -> Result<S::Ok, S::Error> {
+        to.collect_str(self)
+    }
+}
+
 /// A fragment such as `210 % CPU for 12 s, limit 200 %`.
 impl fmt::Display for Exceeded {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
@@ -191,6 +200,13 @@ impl LimitWatch {
             limit,
             over_for,
         })
+    }
+}
+
+impl LimitWatch {
+    /// Whether a limit that was told is still exceeded.
+    pub(crate) fn is_over(&self) -> bool {
+        self.cpu.told || self.resident.told
     }
 }
 

@@ -185,7 +185,7 @@ impl TakenOutput {
     pub(crate) fn new(pipe: PipeReader, pid: u32, last_output: LastOutput) -> io::Result<Self> {
         set_nonblocking(&pipe)?;
         Ok(Self {
-            pipe: AsyncFd::new(pipe)?,
+            pipe: AsyncFd::register(pipe)?,
             pid,
             last_output,
         })

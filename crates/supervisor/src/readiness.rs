@@ -92,7 +92,7 @@ impl Readiness {
                 set_nonblocking(&reader)?;
                 let number = command.pass_fd(writer.into());
                 command.env(NOTIFY_FD, number.to_string());
-                Waiting::NotifyFd(AsyncFd::with_interest(reader, Interest::READABLE)?)
+                Waiting::NotifyFd(AsyncFd::register_with_interest(reader, Interest::READABLE)?)
             }
             Self::SdNotify => Waiting::Notify(NotifySocket::open(command)?),
             Self::Tcp(_) | Self::Http { .. } => Waiting::Probe {

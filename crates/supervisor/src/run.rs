@@ -98,7 +98,7 @@ impl Run {
         let started = Instant::now();
         let last_output = Arc::new(Mutex::new(None));
         let pidfd = child.as_fd().try_clone_to_owned()?;
-        let pidfd = AsyncFd::with_interest(pidfd, Interest::READABLE)?;
+        let pidfd = AsyncFd::register_with_interest(pidfd, Interest::READABLE)?;
         let mut taken = Taken::default();
         let mut outputs = [None, None];
         for (stream, mode) in [(Stream::Stdout, spec.stdout), (Stream::Stderr, spec.stderr)] {
@@ -116,7 +116,7 @@ impl Run {
             } else {
                 set_nonblocking(&pipe)?;
                 outputs[stream as usize] =
-                    Some(AsyncFd::with_interest(pipe, Interest::READABLE)?);
+                    Some(AsyncFd::register_with_interest(pipe, Interest::READABLE)?);
             }
         }
         let stdin = child.take_stdin().map(StdinPipe::new).transpose()?;

@@ -223,7 +223,8 @@ impl ChildSpec {
         self
     }
 
-    /// Sets how many of its error lines are logged at `warn`.
+    /// Sets how many of its lines that name an error are logged at `warn`: 5 a second by default, 20 at
+    /// once.
     #[must_use]
     pub fn line_rate(mut self, rate: LineRate) -> Self {
         self.line_rate = rate;

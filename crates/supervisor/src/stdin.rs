@@ -122,7 +122,7 @@ impl StdinPipe {
     pub(crate) fn new(pipe: PipeWriter) -> io::Result<Self> {
         set_nonblocking(&pipe)?;
         Ok(Self {
-            pipe: Some(AsyncFd::with_interest(pipe, Interest::WRITABLE)?),
+            pipe: Some(AsyncFd::register_with_interest(pipe, Interest::WRITABLE)?),
             waiting: VecDeque::new(),
             close: None,
         })

@@ -27,6 +27,7 @@ pub(crate) struct Warning {
 /// A line is told at once, unless there are too many. While it is repeated it is counted, and the count
 /// is told when another line comes, or 10 s after the first repeat that was not told; so at most two
 /// warnings come of one line. All lines are told, counted as repeats or counted as suppressed.
+#[derive(Debug)]
 pub(crate) struct Warnings {
     redaction: Redaction,
     limiter: RateLimiter,
@@ -34,6 +35,7 @@ pub(crate) struct Warnings {
 }
 
 /// The line that was told last, while no other came.
+#[derive(Debug)]
 struct Told {
     line: Vec<u8>,
     text: String,

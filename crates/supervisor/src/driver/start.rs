@@ -2,7 +2,6 @@
 
 use std::error::Error;
 use std::io;
-use std::sync::Arc;
 
 use longtake_process::{Child, Command, Input, Output, SpawnError};
 use tokio::sync::Semaphore;
@@ -64,7 +63,7 @@ fn try_start(spec: &ChildSpec) -> Result<Started, NotStarted> {
 
 fn log_argv(spec: &ChildSpec, command: &Command) {
     if tracing::enabled!(tracing::Level::INFO) {
-        let argv = spec.redaction.apply_args(command.argv());
+        let argv = spec.redaction.apply_args(&command.argv());
         tracing::info!(child = %spec.name, %argv, "starting child");
     }
 }

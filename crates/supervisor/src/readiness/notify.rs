@@ -56,7 +56,7 @@ impl NotifySocket {
         let ours = rustix::process::geteuid().as_raw();
         let users = [Some(ours), Some(0), command.user()];
         Ok(Self {
-            socket: AsyncFd::with_interest(socket, Interest::READABLE)?,
+            socket: AsyncFd::register_with_interest(socket, Interest::READABLE)?,
             users: users.into_iter().flatten().collect(),
             next: VecDeque::new(),
         })
