@@ -10,9 +10,10 @@ use std::time::{Duration, Instant};
 use rustix::event::{PollFd, PollFlags};
 use rustix::io::Errno;
 
+use crate::census::Census;
 use crate::family::Kin;
 use crate::ladder::StopLadder;
-use crate::leader::{Leader, Lost};
+use crate::leader::{HELD_ZOMBIE, Leader, Lost};
 use crate::leftover;
 use crate::poll::poll_until;
 use crate::signal::Signal;
@@ -21,9 +22,6 @@ use crate::usage::{Usage, UsageError};
 
 /// How long a drop waits for a child that it has killed.
 const DROP_WITHIN: Duration = Duration::from_secs(1);
-
-/// A pidfd is readable before the status can be had while a debugger holds the zombie.
-const HELD_ZOMBIE: Duration = Duration::from_millis(10);
 
 /// A child with its whole group.
 ///
@@ -199,9 +197,17 @@ impl Child {
         }
     }
 
-    /// What the group takes of the machine right now; of a zombie, what it took.
+    /// How its processes are told from all others, for a [`Census`] of many children.
+    #[must_use]
+    pub fn kin(&self) -> Kin {
+        self.kin.clone()
+    }
+
+    /// What the child and everything that descends from it take of the machine right now; of a zombie in the
+    /// group, what it took.
     ///
-    /// Looks through all processes of the system, which takes milliseconds: sample, do not poll.
+    /// Looks through all processes of the system for this child alone, which takes milliseconds: sample, do
+    /// not poll, and let one [`Census`] serve many children.
     ///
     /// # Errors
     ///
@@ -210,7 +216,9 @@ impl Child {
         if self.leader.is_reaped() {
             return Err(UsageError::Gone { pid: self.pid() });
         }
-        Usage::of_group(self.leader.pid()).map_err(|source| UsageError::Proc { source })
+        let census = Census::take_with_io([&self.kin]);
+        let census = census.map_err(|source| UsageError::Proc { source })?;
+        Ok(census.usage(&self.kin))
     }
 
     /// Ends the child and everything that descends from it, step by step, and reaps it.
@@ -218,7 +226,8 @@ impl Child {
     /// Every step reaches the whole group. Descendants that left the group get the step's signal once
     /// nobody is left in it: until then ending them is the leader's business. What lives at the end of
     /// the last step is killed, wherever it is. Returns as soon as all are gone; a second call tells
-    /// the status again and does nothing.
+    /// the status again and does nothing. It blocks; for an event loop there is
+    /// [`Stopping`](crate::Stopping).
     ///
     /// Our ends of stdout and stderr that nobody took are read and thrown away meanwhile, so that a
     /// child with much to say can say it and exit. Whoever took them must go on reading.
@@ -229,8 +238,7 @@ impl Child {
     /// uninterruptible sleep, or of a user whom we may not signal): nothing is reaped then, and `stop`
     /// may be called again. Our ends of the pipes that nobody took are closed in any case.
     pub fn stop(&mut self, ladder: &StopLadder) -> Result<Stopped, StopError> {
-        let (stdin, outputs) = (self.stdin.take(), [self.stdout.take(), self.stderr.take()]);
-        stop::stop(&self.leader, &self.kin, stdin, outputs, ladder)
+        stop::stop(self, ladder)
     }
 
     /// Kills the child and everything that descends from it, and reaps it.
@@ -240,6 +248,10 @@ impl Child {
     /// As [`stop`](Self::stop).
     pub fn kill(&mut self) -> Result<Stopped, StopError> {
         self.stop(&StopLadder::kill_only())
+    }
+
+    pub(crate) fn leader(&self) -> Arc<Leader> {
+        Arc::clone(&self.leader)
     }
 
     fn wait_until(&self, deadline: Option<Instant>) -> Result<Option<ExitStatus>, WaitError> {

@@ -1,60 +1,48 @@
 //! Who belongs to a child: its group, and the descendants that left it.
 
-use std::fs;
-use std::io::{self, Read};
-use std::mem;
 use std::os::fd::AsFd;
-use std::thread;
-use std::time::Duration;
 
-use rustix::io::Errno;
 use rustix::process::{Pid, PidfdFlags, pidfd_open, pidfd_send_signal};
 
+use crate::environ::{Environ, Shown};
 use crate::marker::Marker;
 use crate::signal::Signal;
 use crate::stat::Stat;
 use crate::sys;
+use crate::usage::Usage;
 
-/// How soon to look again for the environment of a process that executes another program.
-pub(crate) const EXEC_TIME: Duration = Duration::from_millis(1);
-
-/// How often to look for it, as there are processes without any.
-const EXEC_LOOKS: u32 = 20;
-
-/// How the processes of one child are told from all others.
-#[derive(Debug)]
-pub(crate) struct Kin {
-    group: Pid,
-    marker: Marker,
+/// How the processes of one [`Child`](crate::Child) are told from all others, for a
+/// [`Census`](crate::Census).
+///
+/// Cheap to clone, and it keeps nothing alive or open. It is good until the child is reaped: after that
+/// the number of the group may go to a stranger.
+#[derive(Clone, Debug)]
+pub struct Kin {
+    pub(crate) group: Pid,
+    pub(crate) marker: Marker,
     /// When the leader started, in clock ticks since boot: its descendants are not older, so that the
     /// environment of older processes need not be read.
-    since_ticks: u64,
+    pub(crate) since_ticks: u64,
 }
 
-/// The living processes of a child, as `/proc` showed them.
-#[derive(Debug, Default)]
+/// The processes of a child, as `/proc` showed them.
+///
+/// Zombies count only in what they took: they hold nothing but a number.
+#[derive(Clone, Debug, Default)]
 pub(crate) struct Family {
-    /// In the group, the leader included.
+    /// In the group and alive, the leader included.
     pub(crate) group: Vec<Pid>,
     pub(crate) strays: Vec<Stray>,
     /// Who may belong to it, but shows no environment right now.
-    unclear: Vec<Pid>,
+    pub(crate) unclear: Vec<Pid>,
+    pub(crate) usage: Usage,
 }
 
-/// A descendant that left the group.
-#[derive(Clone, Copy, Debug)]
-pub(crate) struct Stray {
-    process: Pid,
-    group: i32,
-}
-
-/// Whether a process has our word in its environment.
+/// A living descendant that left the group.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-enum Marked {
-    Yes,
-    No,
-    /// It shows no environment.
-    Unclear,
+pub(crate) struct Stray {
+    pub(crate) process: Pid,
+    pub(crate) group: i32,
 }
 
 /// Whom a signal to a stray has reached.
@@ -67,36 +55,13 @@ enum Reached {
 impl Kin {
     /// The kin of a leader that is there, alive or a zombie.
     pub(crate) fn new(leader: Pid, marker: Marker) -> Self {
-        let stat = Stat::read(&leader.to_string(), &mut Vec::new());
+        let stat = Stat::read(leader, &mut Vec::new());
         let since_ticks = stat.map_or(0, |stat| stat.started_ticks);
         Self {
             group: leader,
             marker,
             since_ticks,
         }
-    }
-
-    /// Looks through `/proc`. The zombies among the family are left out: they hold nothing but a number.
-    ///
-    /// Before it says that nobody is left, it looks again at processes without an environment: one that is
-    /// in the middle of an exec will have it soon, and one that is exiting will be gone.
-    pub(crate) fn living(&self) -> io::Result<Family> {
-        let mut family = Family::default();
-        let mut environ = Environ::default();
-        for_each_process(|stat| self.place(stat, &mut environ, &mut family))?;
-        let mut line = Vec::new();
-        for _ in 0..EXEC_LOOKS {
-            if !family.is_empty() || family.unclear.is_empty() {
-                break;
-            }
-            thread::sleep(EXEC_TIME);
-            for process in mem::take(&mut family.unclear) {
-                if let Ok(stat) = Stat::read(&process.to_string(), &mut line) {
-                    self.place(&stat, &mut environ, &mut family);
-                }
-            }
-        }
-        Ok(family)
     }
 
     /// Signals those strays that are not in `told` yet, and adds those whom it reached. The signal goes
@@ -138,7 +103,7 @@ impl Kin {
         let Ok(pidfd) = pidfd_open(stray.process, PidfdFlags::empty()) else {
             return Reached::Nobody;
         };
-        if self.marked(stray.process, &mut Environ::default()) != Marked::Yes {
+        if !self.claims(stray.process) {
             return Reached::Nobody;
         }
         // Members of its group may have no marker. Before Linux 6.9 the group cannot be reached by pidfd,
@@ -154,74 +119,22 @@ impl Kin {
         Reached::Process
     }
 
-    fn place(&self, stat: &Stat, environ: &mut Environ, family: &mut Family) {
-        let Some(process) = stat.process().filter(|_| !stat.is_dead()) else {
-            return;
-        };
-        if stat.group == self.group.as_raw_nonzero().get() {
-            family.group.push(process);
-        } else if stat.started_ticks >= self.since_ticks && !stat.is_of_the_kernel() {
-            match self.marked(process, environ) {
-                Marked::Yes => family.strays.push(Stray {
-                    process,
-                    group: stat.group,
-                }),
-                Marked::No => {}
-                Marked::Unclear => family.unclear.push(process),
-            }
-        }
-    }
-
-    fn marked(&self, process: Pid, environ: &mut Environ) -> Marked {
-        match environ.read(process) {
-            Ok([]) => Marked::Unclear,
-            Ok(environ) if self.marker.is_in(environ) => Marked::Yes,
-            Ok(_) => Marked::No,
-            // How newer kernels say that there is no memory where an environment could be.
-            Err(error) if Errno::from_io_error(&error) == Some(Errno::SRCH) => Marked::Unclear,
-            // It is gone, or not ours to look at.
-            Err(_) => Marked::No,
+    /// Whether a process has our word in its environment.
+    fn claims(&self, process: Pid) -> bool {
+        match Environ::default().of(process) {
+            Shown::Variables(environ) => self
+                .marker
+                .siblings_in(environ)
+                .any(|word| word == self.marker),
+            Shown::Nothing | Shown::Refused => false,
         }
     }
 }
 
 impl Family {
-    pub(crate) fn is_empty(&self) -> bool {
-        self.group.is_empty() && self.strays.is_empty()
-    }
-
     pub(crate) fn all(&self) -> impl Iterator<Item = Pid> {
         let strays = self.strays.iter().map(|stray| stray.process);
         self.group.iter().copied().chain(strays)
-    }
-}
-
-/// Room for the environment of one process after the other.
-///
-/// An exec in between two reads ends the file early, and hides what had not been read yet. The room is
-/// so large that one read is enough for all but extreme environments.
-struct Environ(Vec<u8>);
-
-impl Default for Environ {
-    fn default() -> Self {
-        Self(vec![0; 256 << 10])
-    }
-}
-
-impl Environ {
-    fn read(&mut self, process: Pid) -> io::Result<&[u8]> {
-        let mut file = fs::File::open(format!("/proc/{process}/environ"))?;
-        let mut length = 0;
-        loop {
-            let read = file.read(&mut self.0[length..])?;
-            length += read;
-            if read == 0 {
-                return Ok(&self.0[..length]);
-            }
-            if length == self.0.len() {
-                self.0.resize(2 * length, 0);
-            }
-        }
     }
 }
 
@@ -229,22 +142,4 @@ impl Stray {
     fn leads(&self) -> bool {
         self.process.as_raw_nonzero().get() == self.group
     }
-}
-
-/// Calls `each` for every process of the system that lives long enough to be read.
-pub(crate) fn for_each_process(mut each: impl FnMut(&Stat)) -> io::Result<()> {
-    let mut line = Vec::new();
-    for entry in fs::read_dir("/proc")? {
-        let name = entry?.file_name();
-        let Some(name) = name
-            .to_str()
-            .filter(|name| name.bytes().all(|b| b.is_ascii_digit()))
-        else {
-            continue;
-        };
-        if let Ok(stat) = Stat::read(name, &mut line) {
-            each(&stat);
-        }
-    }
-    Ok(())
 }

@@ -4,6 +4,7 @@ use std::io;
 use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
 use std::os::unix::process::ExitStatusExt;
 use std::process::ExitStatus;
+use std::time::Duration;
 
 use parking_lot::Mutex;
 use rustix::io::Errno;
@@ -14,6 +15,12 @@ use rustix::process::{
 
 use crate::guardian;
 use crate::signal::Signal;
+use crate::sys;
+use crate::usage::Spent;
+
+/// How soon to look again for the status of a leader whose pidfd is readable, but whose zombie a debugger
+/// holds: the kernel tells nobody when it lets go.
+pub(crate) const HELD_ZOMBIE: Duration = Duration::from_millis(10);
 
 /// The leader of a child's group, alive or a zombie or gone.
 ///
@@ -33,8 +40,15 @@ pub(crate) struct Leader {
 #[derive(Debug)]
 enum Tie {
     Held,
-    /// With the status, unless somebody else reaped the leader.
-    Reaped(Option<ExitStatus>),
+    /// With its end, unless somebody else reaped the leader.
+    Reaped(Option<Ended>),
+}
+
+/// How a leader ended that we have reaped.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Ended {
+    pub(crate) status: ExitStatus,
+    pub(crate) spent: Spent,
 }
 
 /// The status is lost: somebody else reaped the process.
@@ -61,9 +75,9 @@ impl Leader {
     pub(crate) fn exited(&self) -> Result<Option<ExitStatus>, Lost> {
         let mut tie = self.tie.lock();
         match *tie {
-            Tie::Reaped(Some(status)) => Ok(Some(status)),
+            Tie::Reaped(Some(ended)) => Ok(Some(ended.status)),
             Tie::Reaped(None) => Err(Lost),
-            Tie::Held => self.look(&mut tie, WaitIdOptions::NOWAIT),
+            Tie::Held => self.look(&mut tie),
         }
     }
 
@@ -86,25 +100,26 @@ impl Leader {
     }
 
     /// Reaps the leader if it has exited; from then on the group cannot be signalled.
-    pub(crate) fn reap(&self) -> Result<Option<ExitStatus>, Lost> {
+    pub(crate) fn reap(&self) -> Result<Option<Ended>, Lost> {
         let mut tie = self.tie.lock();
         match *tie {
-            Tie::Reaped(Some(status)) => return Ok(Some(status)),
+            Tie::Reaped(Some(ended)) => return Ok(Some(ended)),
             Tie::Reaped(None) => return Err(Lost),
             Tie::Held => {}
         }
-        let status = self.look(&mut tie, WaitIdOptions::NOWAIT)?;
-        if status.is_some() {
-            // First the guardian forgets the number, then the kernel may give it to somebody else.
-            guardian::deregister(self.pid);
-            self.look(&mut tie, WaitIdOptions::empty())?;
-            *tie = Tie::Reaped(status);
-        }
-        Ok(status)
+        let Some(status) = self.look(&mut tie)? else {
+            return Ok(None);
+        };
+        // First the guardian forgets the number, then the kernel may give it to somebody else.
+        guardian::deregister(self.pid);
+        let ended = sys::reap(self.pid).map(|spent| Ended { status, spent });
+        *tie = Tie::Reaped(ended.as_ref().ok().copied());
+        ended.map(Some).map_err(|_| Lost)
     }
 
-    fn look(&self, tie: &mut Tie, how: WaitIdOptions) -> Result<Option<ExitStatus>, Lost> {
-        let how = how | WaitIdOptions::EXITED | WaitIdOptions::NOHANG;
+    /// The status if the leader has exited. It stays a zombie.
+    fn look(&self, tie: &mut Tie) -> Result<Option<ExitStatus>, Lost> {
+        let how = WaitIdOptions::EXITED | WaitIdOptions::NOHANG | WaitIdOptions::NOWAIT;
         match waitid(WaitId::PidFd(self.pidfd.as_fd()), how) {
             Ok(status) => Ok(status.map(|status| exit_status(&status))),
             // The call does not block, so EINTR cannot come; ECHILD is the one error of a valid

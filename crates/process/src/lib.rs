@@ -83,13 +83,19 @@ mod child;
 mod leader;
 mod signal;
 
+mod census;
+mod environ;
 mod family;
-mod guardian;
-mod ladder;
-mod leftover;
 mod marker;
+
+mod descent;
+mod ladder;
 mod poll;
 mod stop;
+mod stopping;
+
+mod guardian;
+mod leftover;
 
 mod lines;
 mod log;
@@ -98,8 +104,10 @@ mod redact;
 mod stat;
 mod usage;
 
+pub use census::Census;
 pub use child::{Child, Killer, SignalError, WaitError, set_nonblocking};
 pub use command::{Command, Input, IoPriority, Limit, Output, Resource};
+pub use family::Kin;
 pub use ladder::StopLadder;
 pub use lines::{Line, LineSplitter};
 pub use log::{BoundedLog, KeptLine, LogLimits};
@@ -107,4 +115,5 @@ pub use redact::{mask, redact, redact_args, redact_args_with, secret_ranges};
 pub use signal::Signal;
 pub use spawn::SpawnError;
 pub use stop::{StopError, Stopped, StoppedBy};
-pub use usage::{IoUsage, Usage, UsageError};
+pub use stopping::{Stopping, Wait};
+pub use usage::{IoUsage, Spent, Usage, UsageError};

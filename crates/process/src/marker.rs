@@ -17,38 +17,47 @@ use std::path::Path;
 use std::sync::OnceLock;
 use std::sync::atomic::{AtomicU64, Ordering};
 
-use memchr::memmem;
+use memchr::{memchr, memmem};
 
 pub(crate) const VARIABLE: &str = "LONGTAKE_CHILD";
 pub(crate) const RANDOM_ID: &str = "/proc/sys/kernel/random/uuid";
 
 /// The word of one child: `ID-NUMBER:`, the ID being this process's.
-#[derive(Debug)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub(crate) struct Marker {
-    word: String,
+    /// `ID-`.
+    id: &'static str,
+    number: u64,
 }
 
 impl Marker {
     /// A word that no child had before.
     pub(crate) fn next() -> io::Result<Self> {
         static CHILDREN: AtomicU64 = AtomicU64::new(0);
-        let number = CHILDREN.fetch_add(1, Ordering::Relaxed);
         Ok(Self {
-            word: format!("{}{number}:", of_this_process()?),
+            id: of_this_process()?,
+            number: CHILDREN.fetch_add(1, Ordering::Relaxed),
         })
     }
 
     /// The value of the variable in the child.
-    pub(crate) fn value(&self) -> OsString {
+    pub(crate) fn value(self) -> OsString {
         let inherited = env::var_os(VARIABLE);
         let mut value = inherited.as_deref().unwrap_or(OsStr::new("")).to_owned();
-        value.push(&self.word);
+        value.push(format!("{}{}:", self.id, self.number));
         value
     }
 
-    /// Whether a process with this `/proc/PID/environ` descends from the child.
-    pub(crate) fn is_in(&self, environ: &[u8]) -> bool {
-        memmem::find(environ, self.word.as_bytes()).is_some()
+    /// The words of children of this process, this one or another, in a `/proc/PID/environ`: the process
+    /// descends from all of them.
+    pub(crate) fn siblings_in(self, environ: &[u8]) -> impl Iterator<Item = Self> {
+        memmem::find_iter(environ, self.id).filter_map(move |begin| {
+            let rest = &environ[begin + self.id.len()..];
+            let digits = &rest[..memchr(b':', rest)?];
+            let number = digits.iter().all(u8::is_ascii_digit).then_some(digits)?;
+            let number = str::from_utf8(number).ok()?.parse().ok()?;
+            Some(Self { number, ..self })
+        })
     }
 }
 
@@ -67,27 +76,36 @@ mod tests {
     use super::*;
 
     #[test]
-    fn only_the_whole_word_counts() {
-        let marker = Marker {
-            word: "b0b5-1:".to_owned(),
-        };
+    fn every_whole_word_of_this_process_counts() {
         #[track_caller]
-        fn check(marker: &Marker, environ: &str, want: bool) {
-            assert_eq!(marker.is_in(environ.as_bytes()), want, "{environ:?}");
+        fn check(environ: &str, want: &[u64]) {
+            let marker = Marker {
+                id: "b0b5-",
+                number: 7,
+            };
+            let found = marker.siblings_in(environ.as_bytes());
+            let numbers: Vec<u64> = found.map(|marker| marker.number).collect();
+            assert_eq!(numbers, want, "{environ:?}");
         }
-        check(&marker, "A=1\0LONGTAKE_CHILD=b0b5-1:\0B=2\0", true);
-        check(&marker, "LONGTAKE_CHILD=b0b5-1:c0de-7:\0", true);
-        check(&marker, "LONGTAKE_CHILD=c0de-7:b0b5-1:\0", true);
-        check(&marker, "LONGTAKE_CHILD=b0b5-12:\0", false);
-        check(&marker, "LONGTAKE_CHILD=b0b5-0:\0", false);
-        check(&marker, "", false);
+        check("A=1\0LONGTAKE_CHILD=b0b5-1:\0B=2\0", &[1]);
+        check("LONGTAKE_CHILD=b0b5-1:c0de-7:\0", &[1]);
+        check("LONGTAKE_CHILD=c0de-7:b0b5-12:\0", &[12]);
+        check("LONGTAKE_CHILD=b0b5-1:b0b5-7:\0", &[1, 7]);
+        check("LONGTAKE_CHILD=b0b5-1\0B=2:\0", &[]);
+        check("LONGTAKE_CHILD=b0b5-1", &[]);
+        check("LONGTAKE_CHILD=b0b5-:b0b5-+1:b0b5-x:", &[]);
+        check("LONGTAKE_CHILD=b0b5-99999999999999999999:", &[]);
+        check("", &[]);
     }
 
     #[test]
     fn no_two_children_share_a_word() {
         let (one, other) = (Marker::next().unwrap(), Marker::next().unwrap());
-        assert_ne!(one.word, other.word);
-        assert!(one.word.starts_with(of_this_process().unwrap()));
-        assert!(other.word.starts_with(of_this_process().unwrap()));
+        assert_ne!(one, other);
+        for marker in [one, other] {
+            let value = marker.value().into_encoded_bytes();
+            let found: Vec<_> = marker.siblings_in(&value).collect();
+            assert_eq!(found, [marker]);
+        }
     }
 }

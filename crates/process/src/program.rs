@@ -28,7 +28,7 @@ pub(crate) struct Program {
 
 impl Program {
     /// Finds the program, and puts `prlimit` and `setpriv` before it where they are needed.
-    pub(crate) fn prepare(command: &Command, marker: &Marker) -> Result<Self, SpawnError> {
+    pub(crate) fn prepare(command: &Command, marker: Marker) -> Result<Self, SpawnError> {
         let env = environment(command, marker);
         let search = env
             .get(OsStr::new("PATH"))
@@ -68,7 +68,7 @@ impl Program {
     }
 }
 
-fn environment(command: &Command, marker: &Marker) -> BTreeMap<OsString, OsString> {
+fn environment(command: &Command, marker: Marker) -> BTreeMap<OsString, OsString> {
     let mut env: BTreeMap<_, _> = if command.inherit_env {
         env::vars_os().collect()
     } else {
@@ -192,7 +192,7 @@ mod tests {
     use crate::command::{Limit, Resource};
 
     fn prepare(command: &Command) -> Result<Program, SpawnError> {
-        Program::prepare(command, &Marker::next().unwrap())
+        Program::prepare(command, Marker::next().unwrap())
     }
 
     fn texts(strings: &[CString]) -> Vec<&str> {

@@ -118,7 +118,7 @@ pub(crate) fn spawn(command: &Command) -> Result<Child, SpawnError> {
         path: marker::RANDOM_ID.into(),
         source,
     })?;
-    let program = Program::prepare(command, &marker)?;
+    let program = Program::prepare(command, marker)?;
     let files = |source| SpawnError::Files {
         program: command.program.clone(),
         source,

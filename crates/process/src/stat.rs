@@ -1,10 +1,13 @@
 //! `/proc/PID/stat`, see `proc_pid_stat(5)`.
 
-use std::fs;
+use std::fs::File;
 use std::io::{self, Read};
 
 use memchr::{memchr, memrchr};
 use rustix::process::Pid;
+
+/// More bytes than a line can have: some fifty numbers of up to 20 digits and a name of up to 63 bytes.
+const LONGEST: usize = 2048;
 
 /// What one process says of itself.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -13,8 +16,6 @@ pub(crate) struct Stat {
     /// Of the first thread, one letter: `Z` is dead and not reaped, `X` is dead.
     pub(crate) state: u8,
     pub(crate) group: i32,
-    /// The kernel's `PF_` bits.
-    pub(crate) flags: u32,
     /// CPU time in clock ticks, of this process and its threads.
     pub(crate) user_ticks: u64,
     pub(crate) system_ticks: u64,
@@ -30,10 +31,11 @@ pub(crate) struct Stat {
 
 impl Stat {
     /// Reads one process's, through a buffer that the next call may use again.
-    pub(crate) fn read(pid: &str, buffer: &mut Vec<u8>) -> io::Result<Self> {
-        buffer.clear();
-        fs::File::open(format!("/proc/{pid}/stat"))?.read_to_end(buffer)?;
-        Self::parse(buffer).ok_or_else(|| io::Error::from(io::ErrorKind::InvalidData))
+    pub(crate) fn read(process: Pid, buffer: &mut Vec<u8>) -> io::Result<Self> {
+        // The kernel hands out the whole line at once to whoever has the room for it.
+        buffer.resize(LONGEST, 0);
+        let length = File::open(format!("/proc/{process}/stat"))?.read(buffer)?;
+        Self::parse(&buffer[..length]).ok_or_else(|| io::Error::from(io::ErrorKind::InvalidData))
     }
 
     /// Parses the one line.
@@ -53,8 +55,7 @@ impl Stat {
         // nth counts on from where the last call stopped; the comments give the manual's numbers.
         let state = *fields.next()?.first()?; // 3
         let group = number(fields.nth(1)?)?; // 5
-        let flags = number(fields.nth(3)?)?; // 9
-        let user_ticks = number(fields.nth(4)?)?; // 14
+        let user_ticks = number(fields.nth(8)?)?; // 14
         let system_ticks = number(fields.next()?)?; // 15
         let reaped_user_ticks = unsigned(fields.next()?)?; // 16
         let reaped_system_ticks = unsigned(fields.next()?)?; // 17
@@ -71,7 +72,6 @@ impl Stat {
             reaped_system_ticks,
             threads,
             started_ticks,
-            flags,
             resident_pages,
         })
     }
@@ -79,16 +79,6 @@ impl Stat {
     /// Whether the process is dead, with all its threads: the first one may be a zombie alone.
     pub(crate) fn is_dead(&self) -> bool {
         matches!(self.state, b'Z' | b'X' | b'x') && self.threads <= 1
-    }
-
-    /// Threads of the kernel stand among the processes, and have no memory.
-    pub(crate) fn is_of_the_kernel(&self) -> bool {
-        const PF_KTHREAD: u32 = 0x0020_0000;
-        self.flags & PF_KTHREAD != 0
-    }
-
-    pub(crate) fn process(&self) -> Option<Pid> {
-        Pid::from_raw(self.pid)
     }
 }
 
@@ -122,7 +112,6 @@ mod tests {
             reaped_system_ticks: 80,
             threads: 4,
             started_ticks: 123_456,
-            flags: 0x40_0000,
             resident_pages: 5120,
         }
     }
@@ -182,7 +171,7 @@ mod tests {
 
     #[test]
     fn our_own_can_be_read() {
-        let stat = Stat::read("self", &mut Vec::new()).unwrap();
+        let stat = Stat::read(rustix::process::getpid(), &mut Vec::new()).unwrap();
         assert_eq!(u32::try_from(stat.pid).unwrap(), std::process::id());
         assert!(!stat.is_dead());
         assert!(stat.resident_pages > 0);

@@ -1,22 +1,18 @@
-//! Walking down a ladder: the driver of [`Child::stop`](crate::Child::stop).
+//! How a child ended, and the driver of [`Child::stop`], which blocks.
 
-use std::io::{self, PipeReader, PipeWriter, Read, Write};
+use std::io::{self, PipeReader, Read};
 use std::process::ExitStatus;
-use std::time::{Duration, Instant};
+use std::time::Instant;
 
 use rustix::event::{PollFd, PollFlags};
-use rustix::process::{Pid, PidfdFlags, pidfd_open};
 
-use crate::child::set_nonblocking;
-use crate::family::{EXEC_TIME, Family, Kin};
-use crate::ladder::{Act, StopLadder};
-use crate::leader::{Leader, Lost};
+use crate::census::Census;
+use crate::child::{Child, set_nonblocking};
+use crate::ladder::StopLadder;
 use crate::poll::poll_until;
 use crate::signal::Signal;
-
-/// How often the family is looked up anew while a process of it lives on. The end of a known process
-/// is seen at once; this is for what it forked meanwhile, and for numbers that changed hands.
-const LOOK_AGAIN: Duration = Duration::from_millis(100);
+use crate::stopping::{Stopping, Wait};
+use crate::usage::Spent;
 
 /// How a child ended.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -28,6 +24,8 @@ pub struct Stopped {
     pub by: StoppedBy,
     /// The process ids that were alive when `SIGKILL` was sent.
     pub killed: Vec<u32>,
+    /// What the leader took in its life.
+    pub spent: Spent,
 }
 
 /// What ended a child.
@@ -62,7 +60,8 @@ pub enum StopError {
         /// Their process ids, the leader's among them if it is one of them.
         pids: Vec<u32>,
     },
-    /// Everything is gone, but the status of the leader is lost, see [`WaitError`](crate::WaitError).
+    /// The status of the leader is lost, see [`WaitError`](crate::WaitError). Its group is not ours to
+    /// signal any more, and whatever is left of it is left alone.
     #[error("status of process {pid} lost: something else in this process reaped it")]
     StatusLost {
         /// The process id it had.
@@ -76,183 +75,33 @@ pub enum StopError {
     },
 }
 
-pub(crate) fn stop(
-    leader: &Leader,
-    kin: &Kin,
-    stdin: Option<PipeWriter>,
-    outputs: [Option<PipeReader>; 2],
-    ladder: &StopLadder,
-) -> Result<Stopped, StopError> {
-    let mut descent = Descent {
-        leader,
-        kin,
-        stdin,
-        outputs: Outputs::new(outputs),
-    };
-    let (by, killed) = descent.walk_down(ladder)?;
-    match leader.reap() {
-        Ok(Some(status)) => Ok(Stopped { status, by, killed }),
-        Ok(None) => Err(StopError::StillAlive {
-            pids: vec![number(leader.pid())],
-        }),
-        Err(Lost) => Err(StopError::StatusLost {
-            pid: number(leader.pid()),
-        }),
+/// Walks down the ladder, throwing away what the child writes into pipes that nobody took.
+pub(crate) fn stop(child: &mut Child, ladder: &StopLadder) -> Result<Stopped, StopError> {
+    let kin = child.kin();
+    let mut outputs = Outputs::new([child.take_stdout(), child.take_stderr()]);
+    let mut stopping = Stopping::new(ladder.clone());
+    if let Some(stdin) = child.take_stdin() {
+        stopping = stopping.stdin(stdin);
     }
-}
-
-struct Descent<'a> {
-    leader: &'a Leader,
-    kin: &'a Kin,
-    stdin: Option<PipeWriter>,
-    outputs: Outputs,
-}
-
-impl Descent<'_> {
-    fn walk_down(&mut self, ladder: &StopLadder) -> Result<(StoppedBy, Vec<u32>), StopError> {
-        let running = matches!(self.leader.exited(), Ok(None));
-        if self.leader.is_reaped() || (!running && self.left()?.is_empty()) {
-            return Ok((StoppedBy::Itself, Vec::new()));
-        }
-        for (step, rung) in ladder.steps().iter().enumerate() {
-            let until = after(rung.grace);
-            let (by, signal) = match &rung.act {
-                Act::Write(bytes) => {
-                    self.signal_group(Signal::Cont);
-                    if !self.write(bytes, until) {
-                        continue;
-                    }
-                    (StoppedBy::Stdin { step }, None)
-                }
-                Act::Signal(signal) => {
-                    self.signal_group(*signal);
-                    self.signal_group(Signal::Cont);
-                    (
-                        StoppedBy::Signal {
-                            step,
-                            signal: *signal,
-                        },
-                        Some(*signal),
-                    )
-                }
-            };
-            if self.gone(until, signal)?.is_empty() {
-                return Ok((by, Vec::new()));
+    let mut census = None;
+    loop {
+        match stopping.go_on(child, census.take().as_ref()) {
+            Wait::Readable { fd, until } => {
+                outputs.drain(Some(PollFd::new(&fd, PollFlags::IN)), until);
             }
-        }
-        let doomed = self.left()?;
-        self.signal_group(Signal::Kill);
-        self.kin
-            .signal_strays(&doomed.strays, Signal::Kill, &mut Vec::new());
-        let left = self.gone(after(ladder.kill_time()), Some(Signal::Kill))?;
-        if left.is_empty() {
-            Ok((StoppedBy::Kill, numbers(&doomed)))
-        } else {
-            Err(StopError::StillAlive {
-                pids: numbers(&left),
-            })
-        }
-    }
-
-    /// Waits until nothing of the child lives, and returns what does at `until`.
-    ///
-    /// Strays get `signal` too, once nobody else is left.
-    fn gone(
-        &mut self,
-        until: Option<Instant>,
-        signal: Option<Signal>,
-    ) -> Result<Family, StopError> {
-        let mut told = Vec::new();
-        loop {
-            // While the leader lives there is no need to look for the others.
-            if matches!(self.leader.exited(), Ok(None)) {
-                self.wait(self.leader.pid(), until);
-                if !passed(until) {
-                    continue;
-                }
+            Wait::Writable { fd, until } => {
+                outputs.drain(Some(PollFd::new(&fd, PollFlags::OUT)), until);
             }
-            let left = self.left()?;
-            if left.is_empty() || passed(until) {
-                return Ok(left);
-            }
-            let all_told = match signal {
-                Some(signal) if left.group.is_empty() => {
-                    self.kin.signal_strays(&left.strays, signal, &mut told)
+            Wait::Until(until) => outputs.drain(None, Some(until)),
+            Wait::Census { not_before } => {
+                if not_before.is_some() {
+                    outputs.drain(None, not_before);
                 }
-                _ => true,
-            };
-            let again = if all_told { LOOK_AGAIN } else { EXEC_TIME };
-            let next = left.all().next().expect("the family is not empty");
-            self.wait(next, after(again).into_iter().chain(until).min());
-        }
-    }
-
-    /// What lives of the child; the leader is in the group until its status can be had.
-    fn left(&self) -> Result<Family, StopError> {
-        let mut family = self
-            .kin
-            .living()
-            .map_err(|source| StopError::Proc { source })?;
-        let leader = self.leader.pid();
-        if matches!(self.leader.exited(), Ok(None)) && !family.group.contains(&leader) {
-            family.group.push(leader);
-        }
-        Ok(family)
-    }
-
-    /// Waits until `process` ends, throwing away what the child writes meanwhile.
-    fn wait(&mut self, process: Pid, until: Option<Instant>) {
-        let soon = || {
-            after(Duration::from_millis(1))
-                .into_iter()
-                .chain(until)
-                .min()
-        };
-        let Ok(pidfd) = pidfd_open(process, PidfdFlags::empty()) else {
-            // It is gone already, or there is no file number left to wait with.
-            self.outputs.drain(None, soon());
-            return;
-        };
-        let ended = self
-            .outputs
-            .drain(Some(PollFd::new(&pidfd, PollFlags::IN)), until);
-        if ended && matches!(self.leader.exited(), Ok(None)) && process == self.leader.pid() {
-            // A debugger holds the zombie: readable, but not to be had yet.
-            self.outputs.drain(None, soon());
-        }
-    }
-
-    fn signal_group(&self, signal: Signal) {
-        if let Err(error) = self.leader.signal_group(signal) {
-            let group = number(self.leader.pid());
-            tracing::debug!(group, %signal, %error, "group not signalled");
-        }
-    }
-
-    /// Writes to the child's stdin and closes it; false when that cannot be done in time.
-    fn write(&mut self, mut bytes: &[u8], until: Option<Instant>) -> bool {
-        let Some(mut stdin) = self.stdin.take() else {
-            return false;
-        };
-        if set_nonblocking(&stdin).is_err() {
-            return false;
-        }
-        while !bytes.is_empty() {
-            match stdin.write(bytes) {
-                Ok(written) => bytes = &bytes[written..],
-                Err(error) if error.kind() == io::ErrorKind::WouldBlock => {
-                    if passed(until) || matches!(self.leader.exited(), Ok(Some(_)) | Err(Lost)) {
-                        return false;
-                    }
-                    self.outputs
-                        .drain(Some(PollFd::new(&stdin, PollFlags::OUT)), until);
-                }
-                Err(error) if error.kind() == io::ErrorKind::Interrupted => {}
-                // The child closed its end: it will not read what we say.
-                Err(_) => return false,
+                let taken = Census::take([&kin]);
+                census = Some(taken.map_err(|source| StopError::Proc { source })?);
             }
+            Wait::Over(result) => return result,
         }
-        true
     }
 }
 
@@ -273,8 +122,8 @@ impl Outputs {
         Self { ends, scratch }
     }
 
-    /// Waits until `file` is ready, reading away what comes meanwhile; false at `until`.
-    fn drain(&mut self, file: Option<PollFd<'_>>, until: Option<Instant>) -> bool {
+    /// Waits until `file` is ready or the moment has come, reading away what comes meanwhile.
+    fn drain(&mut self, file: Option<PollFd<'_>>, until: Option<Instant>) {
         loop {
             let ends = self.ends.iter().map(|end| PollFd::new(end, PollFlags::IN));
             let mut files: Vec<_> = ends.chain(file.clone()).collect();
@@ -282,8 +131,8 @@ impl Outputs {
             let mut ready: Vec<bool> = files.iter().map(|f| !f.revents().is_empty()).collect();
             let file_ready = file.is_some() && ready.pop().unwrap_or(false);
             self.read_away(&ready);
-            if file_ready || passed(until) {
-                return file_ready;
+            if file_ready || until.is_some_and(|until| until <= Instant::now()) {
+                return;
             }
         }
     }
@@ -304,21 +153,4 @@ impl Outputs {
             }
         });
     }
-}
-
-/// The moment after a time from now; `None` is never.
-fn after(time: Duration) -> Option<Instant> {
-    Instant::now().checked_add(time)
-}
-
-fn passed(until: Option<Instant>) -> bool {
-    until.is_some_and(|until| until <= Instant::now())
-}
-
-fn numbers(family: &Family) -> Vec<u32> {
-    family.all().map(number).collect()
-}
-
-fn number(pid: Pid) -> u32 {
-    pid.as_raw_nonzero().get().unsigned_abs()
 }

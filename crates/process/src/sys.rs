@@ -1,5 +1,5 @@
-//! The kernel calls that have no safe form elsewhere: `posix_spawn`, `ioprio_set`, and
-//! `pidfd_send_signal` to a group.
+//! The kernel calls that have no safe form elsewhere: `posix_spawn`, `ioprio_set`, `wait4`, `getpgid` of
+//! processes that have no group here, and `pidfd_send_signal` to a group.
 //!
 //! `posix_spawn` is `clone(CLONE_VM | CLONE_VFORK)` in glibc and musl: the child runs on our memory
 //! until it execs, so that the price does not grow with our size as that of `fork` does. Everything
@@ -19,6 +19,7 @@ use std::ptr;
 use rustix::process::Pid;
 
 use crate::signal::Signal;
+use crate::usage::Spent;
 
 /// What the child is to be.
 #[derive(Debug)]
@@ -103,6 +104,32 @@ pub(crate) fn signal_group_by_pidfd(pidfd: BorrowedFd<'_>, signal: Signal) -> io
         )
     };
     done(result)
+}
+
+/// Reaps a zombie child of ours, and tells what it took.
+pub(crate) fn reap(zombie: Pid) -> io::Result<Spent> {
+    let mut usage = MaybeUninit::<libc::rusage>::zeroed();
+    // SAFETY: the pointer is valid for writing one rusage, and the status may be null.
+    let reaped = unsafe {
+        libc::wait4(
+            zombie.as_raw_nonzero().get(),
+            ptr::null_mut(),
+            libc::WNOHANG,
+            usage.as_mut_ptr(),
+        )
+    };
+    done(reaped.into())?;
+    // SAFETY: the struct is plain numbers, of which all zeroes is a valid value.
+    Ok(Spent::from_kernel(&unsafe { usage.assume_init() }))
+}
+
+/// The group of a process; `None` for one that has none in our pid namespace, such as a thread of the
+/// kernel. The kernel says 0 then, which `rustix` takes for impossible.
+pub(crate) fn group_of(process: Pid) -> io::Result<Option<Pid>> {
+    // SAFETY: the call takes one integer and touches no memory of ours.
+    let group = unsafe { libc::getpgid(process.as_raw_nonzero().get()) };
+    done(group.into())?;
+    Ok(Pid::from_raw(group))
 }
 
 struct Attributes(libc::posix_spawnattr_t);

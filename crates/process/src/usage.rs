@@ -1,4 +1,4 @@
-//! What a child's group takes of the machine.
+//! What a child takes of the machine, and what it took.
 
 use std::fs;
 use std::io;
@@ -6,33 +6,34 @@ use std::time::Duration;
 
 use rustix::process::Pid;
 
-use crate::family::for_each_process;
 use crate::stat::Stat;
 
-/// What the processes of a child's group take, as `/proc` shows it at one moment.
+/// What the processes of a child take, as `/proc` shows it at one moment.
 ///
-/// Descendants that left the group do not count.
+/// All that descends from it counts: its group, zombies included, and the living processes that left the
+/// group, as far as they can be found (see the crate's "Who belongs to a child").
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 #[non_exhaustive]
 pub struct Usage {
-    /// Living processes of the group.
+    /// Living processes.
     pub processes: u32,
     /// CPU time spent in the programs, in steps of 10 ms.
     ///
-    /// It is the time of all processes of the group, zombies included, and of the children that they
-    /// have waited for, with theirs. A process whose parent died before it takes its time along when it
+    /// It is the time of all processes that count, and of the children that they have waited for, with
+    /// theirs. A process whose parent died before it takes its time along when it
     /// ends, so the sum may fall.
     pub user_time: Duration,
     /// CPU time spent in the kernel for them, counted in the same way.
     pub system_time: Duration,
     /// Memory resident in RAM, pages that several processes share counted for each.
     pub resident_bytes: u64,
-    /// Bytes read and written, counted as the CPU time is; `None` if we may not know (`/proc/PID/io`
-    /// is for the same user only).
+    /// Bytes read and written, counted as the CPU time is; `None` if nobody asked
+    /// ([`Census::take`](crate::Census::take)), or if we may not know (`/proc/PID/io` is for the same user
+    /// only).
     pub io: Option<IoUsage>,
 }
 
-/// Bytes that a child's group has read and written, see `proc_pid_io(5)`.
+/// Bytes that the processes of a child have read and written, see `proc_pid_io(5)`.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 #[non_exhaustive]
 pub struct IoUsage {
@@ -44,6 +45,20 @@ pub struct IoUsage {
     pub disk_read_bytes: u64,
     /// Of them, bound for a disk.
     pub disk_written_bytes: u64,
+}
+
+/// What the leader of a child took in its whole life, as the kernel told when it was reaped.
+///
+/// The children that it waited for count as well, with theirs; those that outlived it do not.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+#[non_exhaustive]
+pub struct Spent {
+    /// CPU time spent in the programs, to the microsecond.
+    pub user_time: Duration,
+    /// CPU time spent in the kernel for them.
+    pub system_time: Duration,
+    /// The most memory that one process of them ever had resident in RAM.
+    pub peak_resident_bytes: u64,
 }
 
 /// Why the usage of a child is not known.
@@ -65,25 +80,13 @@ pub enum UsageError {
 }
 
 impl Usage {
-    /// Adds up a group whose leader is not yet reaped.
-    pub(crate) fn of_group(group: Pid) -> io::Result<Self> {
-        let mut usage = Self::default();
-        for_each_process(|stat| {
-            if stat.group == group.as_raw_nonzero().get() {
-                let io = fs::read(format!("/proc/{}/io", stat.pid));
-                usage.add(stat, io.ok().as_deref().and_then(IoUsage::parse));
-            }
-        })?;
-        Ok(usage)
-    }
-
     /// CPU time in all.
     #[must_use]
     pub fn cpu_time(&self) -> Duration {
         self.user_time.saturating_add(self.system_time)
     }
 
-    fn add(&mut self, stat: &Stat, io: Option<IoUsage>) {
+    pub(crate) fn add(&mut self, stat: &Stat, io: Option<IoUsage>) {
         if !stat.is_dead() {
             self.processes += 1;
         }
@@ -101,6 +104,11 @@ impl Usage {
 }
 
 impl IoUsage {
+    /// What one process has read and written; `None` if it is gone, or we may not know.
+    pub(crate) fn of(process: Pid) -> Option<Self> {
+        Self::parse(&fs::read(format!("/proc/{process}/io")).ok()?)
+    }
+
     fn parse(text: &[u8]) -> Option<Self> {
         let mut io = Self::default();
         for line in str::from_utf8(text).ok()?.lines() {
@@ -124,6 +132,29 @@ impl IoUsage {
         self.disk_written_bytes = self
             .disk_written_bytes
             .saturating_add(other.disk_written_bytes);
+    }
+}
+
+impl Spent {
+    pub(crate) fn from_kernel(usage: &libc::rusage) -> Self {
+        let time = |time: libc::timeval| {
+            let seconds = u64::try_from(time.tv_sec).unwrap_or(0);
+            let micros = u64::try_from(time.tv_usec).unwrap_or(0);
+            Duration::from_secs(seconds).saturating_add(Duration::from_micros(micros))
+        };
+        Self {
+            user_time: time(usage.ru_utime),
+            system_time: time(usage.ru_stime),
+            peak_resident_bytes: u64::try_from(usage.ru_maxrss)
+                .unwrap_or(0)
+                .saturating_mul(1024),
+        }
+    }
+
+    /// CPU time in all.
+    #[must_use]
+    pub fn cpu_time(&self) -> Duration {
+        self.user_time.saturating_add(self.system_time)
     }
 }
 
@@ -154,7 +185,6 @@ mod tests {
             reaped_system_ticks,
             threads: 1,
             started_ticks: 0,
-            flags: 0,
             resident_pages,
         }
     }

@@ -1,0 +1,279 @@
+//! The decisions of a stop: which step of the ladder comes next, and what to wait for.
+//!
+//! Knows no process and no clock. It is asked [`Descent::next`] again and again, told the time and what is
+//! known of the child, and answers with one [`Order`].
+
+use std::time::{Duration, Instant};
+
+use crate::ladder::{Act, StopLadder};
+use crate::leader::HELD_ZOMBIE;
+use crate::signal::Signal;
+use crate::stop::StoppedBy;
+
+/// How soon to look again at a process that executes another program.
+pub(crate) const EXEC_TIME: Duration = Duration::from_millis(1);
+
+/// How often to look for its environment, as there are processes without any.
+const EXEC_LOOKS: u32 = 20;
+
+/// How often the family is looked up anew while a process of it lives on. The end of a known process
+/// is seen at once; this is for what it forked meanwhile, and for numbers that changed hands.
+const LOOK_AGAIN: Duration = Duration::from_millis(100);
+
+/// A way down a ladder.
+#[derive(Debug)]
+pub(crate) struct Descent {
+    ladder: StopLadder,
+    at: At,
+    by: StoppedBy,
+    /// How often the processes without an environment were looked at again.
+    closer_looks: u32,
+}
+
+/// The steps of the ladder are counted from 0; behind the last one comes `SIGKILL`.
+#[derive(Clone, Copy, Debug)]
+enum At {
+    Before(usize),
+    Writing {
+        step: usize,
+        written_bytes: usize,
+        until: Option<Instant>,
+    },
+    After {
+        step: usize,
+        until: Option<Instant>,
+        /// The signal for strays, once nobody else is left.
+        tell: Option<Signal>,
+    },
+}
+
+/// The leader of the child at one moment.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum LeaderIs {
+    Running,
+    /// Dead, but a debugger has its status.
+    Held,
+    Exited,
+}
+
+/// Who of the child lives, as the look that was ordered last has shown. A leader that has not exited
+/// counts to the group.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Seen {
+    /// At least one in the group.
+    Group,
+    /// Only descendants that left the group.
+    Strays,
+    /// Nobody for sure, but some processes show no environment.
+    Unclear,
+    Nobody,
+}
+
+/// How far the bytes of a step got.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Wrote {
+    All,
+    /// So many, then the pipe was full.
+    Part(usize),
+    /// There is no pipe, or nobody reads it.
+    Refused,
+}
+
+/// What to do now. The first ones take no time: ask again.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(crate) enum Order {
+    /// Signal the group, and let it continue.
+    Signal(Signal),
+    /// Kill the group and the strays.
+    Kill,
+    /// Write to stdin without blocking, and report by [`Descent::wrote`]. If the pipe is full, wait for
+    /// room until the given moment.
+    Write {
+        bytes: Vec<u8>,
+        until: Option<Instant>,
+    },
+    /// Look who lives.
+    Look,
+    /// Look at the unclear ones at this moment.
+    LookCloser(Instant),
+    /// Signal the strays if `tell` says so, then look again when one of the family has ended, but at this
+    /// moment at the latest.
+    Attend {
+        tell: Option<Signal>,
+        until: Instant,
+    },
+    /// Wait for the leader.
+    AwaitLeader(Option<Instant>),
+    Pause(Instant),
+    /// Nobody is left: reap the leader.
+    Reap,
+    /// Somebody outlives `SIGKILL`.
+    GiveUp,
+}
+
+impl Descent {
+    pub(crate) fn new(ladder: StopLadder) -> Self {
+        Self {
+            ladder,
+            at: At::Before(0),
+            by: StoppedBy::Itself,
+            closer_looks: 0,
+        }
+    }
+
+    /// Leaves this ladder for the top of another one, but for `SIGKILL`, which is the bottom of all.
+    pub(crate) fn change(&mut self, ladder: StopLadder) {
+        if self.by != StoppedBy::Kill {
+            self.ladder = ladder;
+            self.at = At::Before(0);
+        }
+    }
+
+    /// The step that was taken last.
+    pub(crate) fn by(&self) -> StoppedBy {
+        self.by
+    }
+
+    /// What to do at `now`. `seen` is the result of the look that was ordered last, once.
+    pub(crate) fn next(&mut self, now: Instant, leader: LeaderIs, seen: Option<Seen>) -> Order {
+        loop {
+            match self.at {
+                At::Before(step) => {
+                    let last = step == self.ladder.steps().len();
+                    if (last || leader == LeaderIs::Exited)
+                        && let Err(order) = self.left(now, seen)
+                    {
+                        return order;
+                    }
+                    return self.take(step, now);
+                }
+                At::Writing {
+                    step,
+                    written_bytes,
+                    until,
+                } => {
+                    if passed(until, now) || leader == LeaderIs::Exited {
+                        self.at = At::Before(step + 1);
+                        continue;
+                    }
+                    let bytes = match self.ladder.steps().get(step).map(|step| &step.act) {
+                        Some(Act::Write(bytes)) => bytes[written_bytes..].to_vec(),
+                        _ => Vec::new(),
+                    };
+                    return Order::Write { bytes, until };
+                }
+                At::After { step, until, tell } => {
+                    let last = step == self.ladder.steps().len();
+                    let over = passed(until, now);
+                    match leader {
+                        // While it lives there is no need to look for the others.
+                        LeaderIs::Running if !over => return Order::AwaitLeader(until),
+                        LeaderIs::Held if !over => {
+                            return Order::Pause(earlier(now + HELD_ZOMBIE, until));
+                        }
+                        LeaderIs::Running | LeaderIs::Held if !last => {
+                            self.at = At::Before(step + 1);
+                            continue;
+                        }
+                        _ => {}
+                    }
+                    match self.left(now, seen) {
+                        Err(order) => return order,
+                        Ok(_) if over && last => return Order::GiveUp,
+                        Ok(_) if over => self.at = At::Before(step + 1),
+                        Ok(who) => {
+                            return Order::Attend {
+                                tell: tell.filter(|_| who == Seen::Strays),
+                                until: earlier(now + LOOK_AGAIN, until),
+                            };
+                        }
+                    }
+                }
+            }
+        }
+    }
+
+    /// Takes the answer to [`Order::Write`].
+    pub(crate) fn wrote(&mut self, wrote: Wrote) {
+        let At::Writing {
+            step,
+            written_bytes,
+            until,
+        } = &mut self.at
+        else {
+            return;
+        };
+        match wrote {
+            Wrote::Part(bytes) => *written_bytes += bytes,
+            Wrote::Refused => self.at = At::Before(*step + 1),
+            Wrote::All => {
+                self.by = StoppedBy::Stdin { step: *step };
+                self.at = At::After {
+                    step: *step,
+                    until: *until,
+                    tell: None,
+                };
+            }
+        }
+    }
+
+    fn take(&mut self, step: usize, now: Instant) -> Order {
+        let Some(rung) = self.ladder.steps().get(step) else {
+            self.by = StoppedBy::Kill;
+            self.at = At::After {
+                step,
+                until: now.checked_add(self.ladder.kill_time()),
+                tell: Some(Signal::Kill),
+            };
+            return Order::Kill;
+        };
+        let until = now.checked_add(rung.grace);
+        match rung.act {
+            Act::Write(_) => {
+                self.at = At::Writing {
+                    step,
+                    written_bytes: 0,
+                    until,
+                };
+                // A stopped process reads nothing.
+                Order::Signal(Signal::Cont)
+            }
+            Act::Signal(signal) => {
+                self.by = StoppedBy::Signal { step, signal };
+                self.at = At::After {
+                    step,
+                    until,
+                    tell: Some(signal),
+                };
+                Order::Signal(signal)
+            }
+        }
+    }
+
+    /// Who is left, or else what to do about it.
+    fn left(&mut self, now: Instant, seen: Option<Seen>) -> Result<Seen, Order> {
+        match seen {
+            None => {
+                self.closer_looks = 0;
+                Err(Order::Look)
+            }
+            // One that is in the middle of an exec will have an environment soon, and one that is
+            // exiting will be gone.
+            Some(Seen::Unclear) if self.closer_looks < EXEC_LOOKS => {
+                self.closer_looks += 1;
+                Err(Order::LookCloser(now + EXEC_TIME))
+            }
+            Some(Seen::Unclear | Seen::Nobody) => Err(Order::Reap),
+            Some(who) => Ok(who),
+        }
+    }
+}
+
+fn passed(until: Option<Instant>, now: Instant) -> bool {
+    until.is_some_and(|until| until <= now)
+}
+
+/// `None` is never.
+fn earlier(moment: Instant, other: Option<Instant>) -> Instant {
+    other.map_or(moment, |other| moment.min(other))
+}
