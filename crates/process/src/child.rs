@@ -18,7 +18,7 @@ use crate::leftover;
 use crate::poll::poll_until;
 use crate::signal::Signal;
 use crate::stop::{self, StopError, Stopped};
-use crate::usage::{Usage, UsageError};
+use crate::usage::{Spent, Usage, UsageError};
 
 /// How long a drop waits for a child that it has killed.
 const DROP_WITHIN: Duration = Duration::from_secs(1);
@@ -219,6 +219,13 @@ impl Child {
         let census = Census::take_with_io([&self.kin]);
         let census = census.map_err(|source| UsageError::Proc { source })?;
         Ok(census.usage(&self.kin))
+    }
+
+    /// What the leader took, with those that it waited for, once it has exited; all zero before, or if its
+    /// status is lost.
+    #[must_use]
+    pub fn spent(&self) -> Spent {
+        self.leader.spent().unwrap_or_default()
     }
 
     /// Ends the child and everything that descends from it, step by step, and reaps it.

@@ -254,6 +254,19 @@ impl Command {
         self
     }
 
+    /// The program and its arguments, for logs. They may hold passwords: see [`redact_args`](crate::redact_args).
+    #[must_use]
+    pub fn argv(&self) -> Vec<&OsStr> {
+        let args = self.args.iter().map(OsString::as_os_str);
+        std::iter::once(self.program.as_os_str()).chain(args).collect()
+    }
+
+    /// The user that the child is to run as, if not as ours.
+    #[must_use]
+    pub fn user(&self) -> Option<u32> {
+        self.uid
+    }
+
     /// Starts the child.
     ///
     /// The command may be used again, unless files were handed over ([`Input::From`],

@@ -78,6 +78,18 @@ impl StopLadder {
         self
     }
 
+    /// The same ladder for a child whose stdin carries data: its steps on stdin write nothing and only
+    /// close it.
+    #[must_use]
+    pub fn closing_stdin(mut self) -> Self {
+        for step in &mut self.steps {
+            if let Act::Write(bytes) = &mut step.act {
+                bytes.clear();
+            }
+        }
+        self
+    }
+
     /// Sets how long after `SIGKILL` to wait for the kernel to end the processes, 5 s by default.
     #[must_use]
     pub fn kill_within(mut self, time: Duration) -> Self {

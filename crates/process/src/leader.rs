@@ -81,6 +81,15 @@ impl Leader {
         }
     }
 
+    /// What it took, if it has exited and its status is not lost.
+    pub(crate) fn spent(&self) -> Option<Spent> {
+        let tie = self.tie.lock();
+        match *tie {
+            Tie::Reaped(ended) => ended.map(|ended| ended.spent),
+            Tie::Held => sys::spent_by(self.pidfd.as_fd()).ok(),
+        }
+    }
+
     pub(crate) fn is_reaped(&self) -> bool {
         matches!(*self.tie.lock(), Tie::Reaped(_))
     }

@@ -123,6 +123,27 @@ pub(crate) fn reap(zombie: Pid) -> io::Result<Spent> {
     Ok(Spent::from_kernel(&unsafe { usage.assume_init() }))
 }
 
+/// What a zombie child of ours took, and what those took that it waited for; it stays a zombie. The
+/// library's `waitid` has no place for that, but the kernel's has (`waitid(2)`, "C library/kernel
+/// differences").
+pub(crate) fn spent_by(zombie: BorrowedFd<'_>) -> io::Result<Spent> {
+    let mut usage = MaybeUninit::<libc::rusage>::zeroed();
+    // SAFETY: the pointer is valid for writing one rusage, and that to the siginfo may be null.
+    let found = unsafe {
+        libc::syscall(
+            libc::SYS_waitid,
+            libc::P_PIDFD,
+            zombie.as_raw_fd(),
+            ptr::null_mut::<libc::siginfo_t>(),
+            libc::WEXITED | libc::WNOHANG | libc::WNOWAIT,
+            usage.as_mut_ptr(),
+        )
+    };
+    done(found)?;
+    // SAFETY: the struct is plain numbers, of which all zeroes is a valid value.
+    Ok(Spent::from_kernel(&unsafe { usage.assume_init() }))
+}
+
 /// The group of a process; `None` for one that has none in our pid namespace, such as a thread of the
 /// kernel. The kernel says 0 then, which `rustix` takes for impossible.
 pub(crate) fn group_of(process: Pid) -> io::Result<Option<Pid>> {

@@ -7,11 +7,11 @@ use std::time::{Duration, Instant};
 
 use longtake_process::{Census, Child, StopError, StopLadder, Stopped, Stopping, Wait};
 use tokio::io::Interest;
-use tokio::io::unix::AsyncFd;
 use tokio::sync::oneshot;
 use tokio::time::sleep_until;
 
 use crate::census::{self, Answer};
+use crate::watched::Watched;
 
 /// How soon to try again when even `SIGKILL` has left somebody alive; every time twice as long.
 const TRY_AGAIN: Duration = Duration::from_secs(1);
@@ -41,7 +41,7 @@ enum Waiting {
     /// Nothing to wait for: go on at once.
     Nothing,
     For {
-        file: AsyncFd<OwnedFd>,
+        file: Watched<OwnedFd>,
         until: Option<Instant>,
     },
     Until(Instant),
@@ -147,7 +147,7 @@ impl Ending {
 }
 
 fn wait_for(fd: OwnedFd, interest: Interest, until: Option<Instant>) -> Waiting {
-    match AsyncFd::register_with_interest(fd, interest) {
+    match Watched::new(fd, interest) {
         Ok(file) => Waiting::For { file, until },
         Err(error) => {
             tracing::warn!(%error, "cannot wait for a process");

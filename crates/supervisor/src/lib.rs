@@ -11,6 +11,7 @@ mod machine;
 
 mod driver;
 mod run;
+mod watched;
 mod ending;
 mod census;
 mod status;

@@ -10,9 +10,10 @@ use std::time::Instant;
 use bytes::Bytes;
 use longtake_process::set_nonblocking;
 use parking_lot::Mutex;
-use tokio::io::unix::AsyncFd;
-use tokio::io::{AsyncRead, ReadBuf};
+use tokio::io::{AsyncRead, Interest, ReadBuf};
 use tokio::sync::mpsc;
+
+use crate::watched::Watched;
 
 /// How many pieces a [`Tail`] holds, each of up to 64 KiB.
 const TAIL_PIECES: usize = 64;
@@ -104,7 +105,7 @@ pub(crate) type LastOutput = Arc<Mutex<Option<Instant>>>;
 /// Reading from it counts as output of the child. It ends when nobody holds the other end any more.
 #[derive(Debug)]
 pub struct TakenOutput {
-    pipe: AsyncFd<PipeReader>,
+    pipe: Watched<PipeReader>,
     pid: u32,
     last_output: LastOutput,
 }
@@ -185,7 +186,7 @@ impl TakenOutput {
     pub(crate) fn new(pipe: PipeReader, pid: u32, last_output: LastOutput) -> io::Result<Self> {
         set_nonblocking(&pipe)?;
         Ok(Self {
-            pipe: AsyncFd::register(pipe)?,
+            pipe: Watched::new(pipe, Interest::READABLE)?,
             pid,
             last_output,
         })

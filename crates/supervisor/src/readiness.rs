@@ -10,13 +10,13 @@ use std::io::{self, PipeReader, Read};
 use longtake_process::{Command, set_nonblocking};
 use memchr::memmem;
 use tokio::io::Interest;
-use tokio::io::unix::AsyncFd;
 use tokio::task::JoinHandle;
 
 pub(crate) use self::notify::Notification;
 use self::notify::NotifySocket;
 use self::probe::{http, tcp};
 use crate::output::Stream;
+use crate::watched::Watched;
 
 /// The variable that tells a child the number of its notification file.
 const NOTIFY_FD: &str = "NOTIFY_FD";
@@ -61,7 +61,7 @@ pub(crate) enum NeverReady {
 pub(crate) enum Waiting {
     Nothing,
     Line(Vec<u8>),
-    NotifyFd(AsyncFd<PipeReader>),
+    NotifyFd(Watched<PipeReader>),
     Notify(NotifySocket),
     Probe {
         what: Readiness,
@@ -92,7 +92,7 @@ impl Readiness {
                 set_nonblocking(&reader)?;
                 let number = command.pass_fd(writer.into());
                 command.env(NOTIFY_FD, number.to_string());
-                Waiting::NotifyFd(AsyncFd::register_with_interest(reader, Interest::READABLE)?)
+                Waiting::NotifyFd(Watched::new(reader, Interest::READABLE)?)
             }
             Self::SdNotify => Waiting::Notify(NotifySocket::open(command)?),
             Self::Tcp(_) | Self::Http { .. } => Waiting::Probe {
@@ -182,10 +182,10 @@ impl Drop for Probing {
 }
 
 /// Waits for a line break; what comes before it says nothing.
-async fn line_break(pipe: &AsyncFd<PipeReader>) -> Result<(), NeverReady> {
+async fn line_break(pipe: &Watched<PipeReader>) -> Result<(), NeverReady> {
     let mut bytes = [0; 64];
     loop {
-        let Ok(mut guard) = pipe.readable().await else {
+        let Ok(mut guard) = pipe.ready(Interest::READABLE).await else {
             return Err(NeverReady::Closed);
         };
         match guard.try_io(|pipe| pipe.get_ref().read(&mut bytes)) {

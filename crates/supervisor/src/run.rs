@@ -11,7 +11,6 @@ use std::time::{Duration, Instant};
 use longtake_process::{Census, Child, LineSplitter, set_nonblocking};
 use parking_lot::Mutex;
 use tokio::io::Interest;
-use tokio::io::unix::AsyncFd;
 use tokio::time::sleep_until;
 
 use crate::ending::Ending;
@@ -22,6 +21,7 @@ use crate::report::Cause;
 use crate::sampler::Sampler;
 use crate::spec::ChildSpec;
 use crate::stdin::StdinPipe;
+use crate::watched::Watched;
 
 /// How much of an output is read before anything else has a turn.
 const READ_AT_ONCE: usize = 1 << 20;
@@ -53,8 +53,8 @@ pub(crate) struct Run {
     pub(crate) last_output: LastOutput,
     /// Its leader is dead, but somebody holds it (a debugger): when to ask again.
     pub(crate) look_again: Option<Instant>,
-    pidfd: AsyncFd<OwnedFd>,
-    outputs: [Option<AsyncFd<PipeReader>>; 2],
+    pidfd: Watched<OwnedFd>,
+    outputs: [Option<Watched<PipeReader>>; 2],
     /// As long as it is not ready, or goes on to tell of itself.
     waiting: Option<Waiting>,
     progress: Option<LineReader>,
@@ -98,7 +98,7 @@ impl Run {
         let started = Instant::now();
         let last_output = Arc::new(Mutex::new(None));
         let pidfd = child.as_fd().try_clone_to_owned()?;
-        let pidfd = AsyncFd::register_with_interest(pidfd, Interest::READABLE)?;
+        let pidfd = Watched::new(pidfd, Interest::READABLE)?;
         let mut taken = Taken::default();
         let mut outputs = [None, None];
         for (stream, mode) in [(Stream::Stdout, spec.stdout), (Stream::Stderr, spec.stderr)] {
@@ -116,7 +116,7 @@ impl Run {
             } else {
                 set_nonblocking(&pipe)?;
                 outputs[stream as usize] =
-                    Some(AsyncFd::register_with_interest(pipe, Interest::READABLE)?);
+                    Some(Watched::new(pipe, Interest::READABLE)?);
             }
         }
         let stdin = child.take_stdin().map(StdinPipe::new).transpose()?;
@@ -192,7 +192,7 @@ impl Run {
             buffer.resize(BUFFER_BYTES, 0);
             let mut total = 0;
             while total < READ_AT_ONCE && !empty {
-                match pipe.get_ref().read(buffer) {
+                match pipe.file().read(buffer) {
                     Ok(0) => return false,
                     Ok(read) => {
                         total += read;
@@ -278,20 +278,20 @@ impl Run {
     }
 }
 
-async fn exited(pidfd: &AsyncFd<OwnedFd>, not_before: Option<Instant>) {
+async fn exited(pidfd: &Watched<OwnedFd>, not_before: Option<Instant>) {
     if let Some(moment) = not_before {
         sleep_until(moment.into()).await;
     }
-    if let Err(error) = pidfd.readable().await {
+    if let Err(error) = pidfd.ready(Interest::READABLE).await {
         tracing::error!(%error, "cannot wait for a child");
         pending().await
     }
 }
 
 /// Whether there is something to read; [`Run::read`] takes it.
-async fn readable(pipe: &Option<AsyncFd<PipeReader>>) {
+async fn readable(pipe: &Option<Watched<PipeReader>>) {
     match pipe {
-        Some(pipe) if pipe.readable().await.is_ok() => {}
+        Some(pipe) if pipe.ready(Interest::READABLE).await.is_ok() => {}
         _ => pending().await,
     }
 }

@@ -8,8 +8,9 @@ use std::sync::Arc;
 use bytes::{Buf, Bytes};
 use longtake_process::set_nonblocking;
 use tokio::io::Interest;
-use tokio::io::unix::AsyncFd;
 use tokio::sync::{OwnedSemaphorePermit, Semaphore, TryAcquireError, mpsc, oneshot};
+
+use crate::watched::Watched;
 
 /// Why bytes did not reach the stdin of a child.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
@@ -111,7 +112,7 @@ impl Pending {
 #[derive(Debug)]
 pub(crate) struct StdinPipe {
     /// `None` when it is closed.
-    pipe: Option<AsyncFd<PipeWriter>>,
+    pipe: Option<Watched<PipeWriter>>,
     waiting: VecDeque<Pending>,
     /// Close it when nothing waits any more.
     close: Option<oneshot::Sender<Result<(), StdinError>>>,
@@ -122,7 +123,7 @@ impl StdinPipe {
     pub(crate) fn new(pipe: PipeWriter) -> io::Result<Self> {
         set_nonblocking(&pipe)?;
         Ok(Self {
-            pipe: Some(AsyncFd::register_with_interest(pipe, Interest::WRITABLE)?),
+            pipe: Some(Watched::new(pipe, Interest::WRITABLE)?),
             waiting: VecDeque::new(),
             close: None,
         })
@@ -157,7 +158,7 @@ impl StdinPipe {
             return pending().await;
         };
         let mut open = true;
-        if let Ok(mut guard) = pipe.writable().await {
+        if let Ok(mut guard) = pipe.ready(Interest::WRITABLE).await {
             while let Some(first) = self.waiting.front_mut() {
                 match guard.try_io(|pipe| pipe.get_ref().write(&first.bytes)) {
                     Ok(Ok(written)) => {
@@ -189,7 +190,7 @@ impl StdinPipe {
     /// Gives the pipe back, for the last bytes of a stop; what waits is not written any more.
     pub(crate) fn into_pipe(mut self) -> Option<PipeWriter> {
         self.refuse(StdinError::Gone);
-        self.pipe.take().map(AsyncFd::into_inner)
+        self.pipe.take().map(Watched::into_inner)
     }
 
     fn close_if_done(&mut self) {

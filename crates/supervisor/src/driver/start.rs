@@ -110,7 +110,7 @@ impl From<io::Error> for NotStarted {
 impl NotStarted {
     /// The whole chain of causes, and the kernel's number where it stands.
     fn of(error: &(dyn Error + 'static)) -> Self {
-        let chain = std::iter::successors(Some(error), |error| error.source());
+        let chain = std::iter::successors(Some(error), |&error| error.source());
         let mut reason = String::new();
         let mut errno = None;
         for error in chain {

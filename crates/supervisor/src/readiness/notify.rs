@@ -11,7 +11,8 @@ use longtake_process::Command;
 use rustix::net::sockopt::set_socket_passcred;
 use rustix::net::{RecvAncillaryBuffer, RecvAncillaryMessage, RecvFlags, ReturnFlags, recvmsg};
 use tokio::io::Interest;
-use tokio::io::unix::AsyncFd;
+
+use crate::watched::Watched;
 
 const NOTIFY_SOCKET: &str = "NOTIFY_SOCKET";
 
@@ -37,7 +38,7 @@ pub(crate) enum Notification {
 /// Such addresses have no permissions: anybody on the machine can send, so the kernel is asked who did.
 #[derive(Debug)]
 pub(crate) struct NotifySocket {
-    socket: AsyncFd<UnixDatagram>,
+    socket: Watched<UnixDatagram>,
     /// Whose datagrams count.
     users: Vec<u32>,
     /// What came together with the last notification that was given.
@@ -56,7 +57,7 @@ impl NotifySocket {
         let ours = rustix::process::geteuid().as_raw();
         let users = [Some(ours), Some(0), command.user()];
         Ok(Self {
-            socket: AsyncFd::register_with_interest(socket, Interest::READABLE)?,
+            socket: Watched::new(socket, Interest::READABLE)?,
             users: users.into_iter().flatten().collect(),
             next: VecDeque::new(),
         })
@@ -72,7 +73,7 @@ impl NotifySocket {
             if let Some(next) = self.next.pop_front() {
                 return next;
             }
-            let Ok(mut guard) = self.socket.readable().await else {
+            let Ok(mut guard) = self.socket.ready(Interest::READABLE).await else {
                 return std::future::pending().await;
             };
             let users = &self.users;
