@@ -258,7 +258,9 @@ impl Command {
     #[must_use]
     pub fn argv(&self) -> Vec<&OsStr> {
         let args = self.args.iter().map(OsString::as_os_str);
-        std::iter::once(self.program.as_os_str()).chain(args).collect()
+        std::iter::once(self.program.as_os_str())
+            .chain(args)
+            .collect()
     }
 
     /// The user that the child is to run as, if not as ours.

@@ -11,21 +11,23 @@ use std::thread;
 use longtake_process::{Census, Kin};
 use tokio::sync::oneshot;
 
+use crate::reply::Reply;
+
 /// What a look that somebody asked for gives.
 pub(crate) type Answer = io::Result<Arc<Census>>;
 
 struct Request {
     kin: Kin,
-    reply: oneshot::Sender<Answer>,
+    reply: Reply<Answer>,
 }
 
 /// Asks for a look that begins after this call.
 pub(crate) fn look(kin: Kin) -> oneshot::Receiver<Answer> {
-    let (reply, answer) = oneshot::channel();
+    let (reply, answer) = Reply::new();
     let request = Request { kin, reply };
     if let Err(refused) = looker().map(|looker| looker.send(request)) {
-        let (reply, answer) = oneshot::channel();
-        drop(reply.send(Err(refused)));
+        let (reply, answer) = Reply::new();
+        reply.give(Err(refused));
         return answer;
     }
     answer
@@ -56,14 +58,13 @@ fn answer(requests: Vec<Request>) {
         Ok(census) => {
             let census = Arc::new(census);
             for request in requests {
-                // Whoever asked may have gone.
-                drop(request.reply.send(Ok(Arc::clone(&census))));
+                request.reply.give(Ok(Arc::clone(&census)));
             }
         }
         Err(error) => {
             for request in requests {
                 let error = io::Error::new(error.kind(), error.to_string());
-                drop(request.reply.send(Err(error)));
+                request.reply.give(Err(error));
             }
         }
     }

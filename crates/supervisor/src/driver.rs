@@ -10,7 +10,7 @@ use std::time::Instant;
 
 use bytes::Bytes;
 use longtake_process::{Census, Signal, StopLadder};
-use tokio::sync::{mpsc, oneshot};
+use tokio::sync::mpsc;
 use tokio::task::{JoinError, JoinHandle};
 use tokio::time::sleep_until;
 use tracing::{debug, info, warn};
@@ -26,6 +26,7 @@ use crate::machine::{Act, Machine, Way};
 use crate::output::{Stream, TailEnd};
 use crate::reaction::Reaction;
 use crate::readiness::Notification;
+use crate::reply::Reply;
 use crate::report::{Cause, Report};
 use crate::run::{HELD_ZOMBIE, Happened, Run};
 use crate::sampler::Sampler;
@@ -41,12 +42,12 @@ const REPORTED_LINES: usize = 20;
 /// What the handles ask for.
 #[derive(Debug)]
 pub(crate) enum Command {
-    Start(oneshot::Sender<Result<u32, StartError>>),
-    Restart(oneshot::Sender<Result<u32, StartError>>),
-    Stop(Option<StopLadder>, oneshot::Sender<Result<(), EndError>>),
-    Signal(Signal, oneshot::Sender<bool>),
+    Start(Reply<Result<u32, StartError>>),
+    Restart(Reply<Result<u32, StartError>>),
+    Stop(Option<StopLadder>, Reply<Result<(), EndError>>),
+    Signal(Signal, Reply<bool>),
     Tail(TailEnd),
-    CloseStdin(oneshot::Sender<Result<(), StdinError>>),
+    CloseStdin(Reply<Result<(), StdinError>>),
 }
 
 /// The owner of one child.
@@ -63,9 +64,9 @@ pub(crate) struct Driver {
     /// By which ladder the next stop goes, if not by the spec's.
     ladder: Option<StopLadder>,
     /// Who waits until it is ready.
-    wait_for_start: Vec<oneshot::Sender<Result<u32, StartError>>>,
+    wait_for_start: Vec<Reply<Result<u32, StartError>>>,
     /// Who waits until it is gone.
-    wait_for_end: Vec<oneshot::Sender<Result<(), EndError>>>,
+    wait_for_end: Vec<Reply<Result<(), EndError>>>,
     told: State,
     /// All handles are dropped.
     orphaned: bool,
@@ -206,8 +207,7 @@ impl Driver {
             Command::Signal(signal, reply) => {
                 let run = self.run.as_ref();
                 let sent = run.is_some_and(|run| run.child.signal(signal).is_ok());
-                // Whoever asked may have gone.
-                drop(reply.send(sent));
+                reply.give(sent);
                 Act::Nothing
             }
             Command::Tail(end) => {
@@ -218,8 +218,8 @@ impl Driver {
             Command::CloseStdin(reply) => {
                 match self.run.as_mut().map(|run| &mut run.stdin) {
                     Some(Some(stdin)) => stdin.close(reply),
-                    Some(None) => drop(reply.send(Err(StdinError::NoPipe))),
-                    None => drop(reply.send(Err(StdinError::Gone))),
+                    Some(None) => reply.give(Err(StdinError::NoPipe)),
+                    None => reply.give(Err(StdinError::Gone)),
                 }
                 Act::Nothing
             }
@@ -237,7 +237,10 @@ impl Driver {
 
     fn write(&mut self, write: Pending) {
         match &mut self.run {
-            Some(Run { ending: Some(_), .. }) | None => write.answer(Err(StdinError::Gone)),
+            Some(Run {
+                ending: Some(_), ..
+            })
+            | None => write.answer(Err(StdinError::Gone)),
             Some(run) => match &mut run.stdin {
                 Some(stdin) => stdin.push(write),
                 None => write.answer(Err(StdinError::NoPipe)),
@@ -432,8 +435,9 @@ impl Driver {
         let Some(run) = self.run.as_mut().filter(|run| run.ending.is_none()) else {
             return Act::Nothing;
         };
-        if let Some(moment) = *run.last_output.lock() {
-            // Also what somebody else has read of an output that he took.
+        // Also what somebody else has read of an output that he took.
+        let last_output = *run.last_output.lock();
+        if let Some(moment) = last_output {
             run.hang.on_output(moment);
         }
         let verdicts = run.hang.check(now);
@@ -505,11 +509,10 @@ impl Driver {
                 warn!(child = %self.spec.name, ?pids, "processes live on after SIGKILL");
                 self.machine.left(&pids);
                 for waiter in self.wait_for_end.drain(..) {
-                    // Whoever waited may have gone.
-                    drop(waiter.send(Err(EndError::StillAlive {
+                    waiter.give(Err(EndError::StillAlive {
                         name: Arc::clone(&self.spec.name),
                         pids: pids.clone(),
-                    })));
+                    }));
                 }
                 Act::Nothing
             }
@@ -529,11 +532,8 @@ impl Driver {
             Act::Nothing => {}
             Act::Spawn => {
                 self.runs += 1;
-                *self.shared.journal.lock() = Journal::new(
-                    &self.spec.log,
-                    self.spec.line_rate,
-                    &self.spec.redaction,
-                );
+                *self.shared.journal.lock() =
+                    Journal::new(&self.spec.log, self.spec.line_rate, &self.spec.redaction);
                 self.starting = Some(start::start(self.spec.clone()));
             }
             Act::End(way) => {
@@ -599,26 +599,25 @@ impl Driver {
     /// Answers those whose wait is over.
     fn answer(&mut self, state: State, pid: Option<u32>) {
         let name = || Arc::clone(&self.spec.name);
-        // Whoever waited may have gone.
         match (state, pid) {
             (State::Running, Some(pid)) => {
                 for waiter in self.wait_for_start.drain(..) {
-                    drop(waiter.send(Ok(pid)));
+                    waiter.give(Ok(pid));
                 }
             }
             (State::Stopped | State::Failed, _) => {
                 for waiter in self.wait_for_start.drain(..) {
-                    drop(waiter.send(Err(StartError::Stopped { name: name() })));
+                    waiter.give(Err(StartError::Stopped { name: name() }));
                 }
                 for waiter in self.wait_for_end.drain(..) {
-                    drop(waiter.send(Ok(())));
+                    waiter.give(Ok(()));
                 }
             }
             _ => {}
         }
         if self.machine.order() == Order::Up {
             for waiter in self.wait_for_end.drain(..) {
-                drop(waiter.send(Err(EndError::StartedAgain { name: name() })));
+                waiter.give(Err(EndError::StartedAgain { name: name() }));
             }
         }
     }
@@ -675,8 +674,7 @@ impl Driver {
         } else {
             warn!(%report, last_lines = ?report.last_lines, "child ended");
             for waiter in self.wait_for_start.drain(..) {
-                // Whoever waited may have gone.
-                drop(waiter.send(Err(StartError::Failed(Arc::clone(&report)))));
+                waiter.give(Err(StartError::Failed(Arc::clone(&report))));
             }
         }
         self.shared.status.lock().ended(&report);
@@ -699,7 +697,13 @@ fn log_warnings(child: &str, warnings: impl IntoIterator<Item = Warning>) {
         suppressed,
     } in warnings
     {
-        warn!(child, line = text, repeats, suppressed, "child reports an error");
+        warn!(
+            child,
+            line = text,
+            repeats,
+            suppressed,
+            "child reports an error"
+        );
     }
 }
 

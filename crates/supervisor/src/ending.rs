@@ -135,7 +135,10 @@ impl Ending {
             StopError::StatusLost { .. } => return Progress::Gone(None),
             StopError::StillAlive { pids } => pids,
             error => {
-                tracing::error!(error = &error as &dyn std::error::Error, "cannot end a child");
+                tracing::error!(
+                    error = &error as &dyn std::error::Error,
+                    "cannot end a child"
+                );
                 self.stopping.left().to_vec()
             }
         };

@@ -99,11 +99,7 @@ impl Journal {
         let Log { splitter, kept } = &self.logs[stream as usize];
         let begun = splitter.begun();
         let begun = (!begun.is_empty()).then(|| String::from_utf8_lossy(begun).into_owned());
-        let lines: Vec<String> = kept
-            .lines()
-            .map(ToString::to_string)
-            .chain(begun)
-            .collect();
+        let lines: Vec<String> = kept.lines().map(ToString::to_string).chain(begun).collect();
         let newest = lines.len().saturating_sub(most);
         lines[newest..]
             .iter()

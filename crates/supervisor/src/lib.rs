@@ -3,31 +3,32 @@
 mod spec;
 mod supervisor;
 
-mod exit;
-mod restart;
 mod backoff;
-mod state;
+mod exit;
 mod machine;
+mod restart;
+mod state;
 
-mod driver;
-mod run;
-mod watched;
-mod ending;
 mod census;
+mod driver;
+mod ending;
+mod reply;
+mod run;
 mod status;
+mod watched;
 
-mod output;
 mod journal;
-mod severity;
-mod warnings;
+mod output;
 mod rate;
 mod redaction;
+mod severity;
 mod stdin;
+mod warnings;
 
-mod readiness;
 mod hang;
 mod limits;
 mod reaction;
+mod readiness;
 mod sampler;
 
 mod event;
@@ -43,9 +44,7 @@ pub use hang::{HangKind, HangPolicy};
 pub use health::{Health, UsageNow};
 pub use limits::{Exceeded, Limits};
 pub use output::{Piece, StdinMode, StdoutMode, Stream, Tail, TakenOutput, WhenFull};
-pub use pool::{
-    Condition, Member, NotAllStarted, Pool, PoolError, PoolSpec, Strategy,
-};
+pub use pool::{Condition, Member, NotAllStarted, Pool, PoolError, PoolSpec, Strategy};
 pub use rate::LineRate;
 pub use reaction::Reaction;
 pub use readiness::Readiness;

@@ -9,7 +9,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use longtake_process::StopLadder;
-use tokio::sync::{mpsc, oneshot};
+use tokio::sync::mpsc;
 use tokio::task::JoinSet;
 use tokio::time::{Instant, sleep_until};
 
@@ -17,6 +17,7 @@ use self::coordinator::{Coordinator, Order};
 use self::plan::Plan;
 use crate::event::{Event, EventKind, Events, Heard, Hub};
 use crate::health::Health;
+use crate::reply::Reply;
 use crate::report::Cause;
 use crate::restart::Restart;
 use crate::spec::ChildSpec;
@@ -106,8 +107,8 @@ struct Inner {
 }
 
 enum PoolOrder {
-    StartAll(oneshot::Sender<Result<(), NotAllStarted>>),
-    StopAll(oneshot::Sender<()>),
+    StartAll(Reply<Result<(), NotAllStarted>>),
+    StopAll(Reply<()>),
 }
 
 /// Some members of a pool do not run after all were to be started.
@@ -246,9 +247,14 @@ impl Pool {
     ///
     /// Dropping the future takes nothing back: the members are started.
     pub async fn start_all(&self) -> Result<(), NotAllStarted> {
-        let (reply, answer) = oneshot::channel();
+        let (reply, answer) = Reply::new();
         let gone = || NotAllStarted {
-            names: self.inner.members.iter().map(|it| it.name().to_string()).collect(),
+            names: self
+                .inner
+                .members
+                .iter()
+                .map(|it| it.name().to_string())
+                .collect(),
         };
         let sent = self.inner.orders.send(PoolOrder::StartAll(reply)).await;
         sent.map_err(|_| gone())?;
@@ -279,9 +285,15 @@ impl Pool {
     ///
     /// As [`stop_all`](Self::stop_all).
     pub async fn stop_all_within(&self, time: Duration) -> Result<(), EndError> {
-        let (reply, answer) = oneshot::channel();
+        let (reply, answer) = Reply::new();
         // If the keeper is gone, so is the runtime, and the members have been killed.
-        if self.inner.orders.send(PoolOrder::StopAll(reply)).await.is_err() {
+        if self
+            .inner
+            .orders
+            .send(PoolOrder::StopAll(reply))
+            .await
+            .is_err()
+        {
             return Ok(());
         }
         let deadline = Instant::now() + time;
@@ -354,8 +366,8 @@ struct Keeper {
     events: Events,
     hub: Arc<Hub>,
     orders: mpsc::Receiver<PoolOrder>,
-    wait_for_start: Vec<oneshot::Sender<Result<(), NotAllStarted>>>,
-    wait_for_end: Vec<oneshot::Sender<()>>,
+    wait_for_start: Vec<Reply<Result<(), NotAllStarted>>>,
+    wait_for_end: Vec<Reply<()>>,
 }
 
 impl Keeper {
@@ -442,13 +454,12 @@ impl Keeper {
                 } else {
                     Err(NotAllStarted { names })
                 };
-                // Whoever waited may have gone.
-                drop(waiter.send(result));
+                waiter.give(result);
             }
         }
         if self.coordinator.all_stopped() {
             for waiter in self.wait_for_end.drain(..) {
-                drop(waiter.send(()));
+                waiter.give(());
             }
         }
     }

@@ -198,4 +198,3 @@ async fn line_break(pipe: &Watched<PipeReader>) -> Result<(), NeverReady> {
         }
     }
 }
-

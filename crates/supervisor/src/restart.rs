@@ -194,12 +194,17 @@ impl Restarts {
         }
         match (verdict, self.policy.restart) {
             (Verdict::Fatal, _) => return Next::GiveUp(GaveUp::Fatal),
-            (Verdict::Prevent, _)
-            | (Verdict::Success, Restart::Never | Restart::OnFailure) => return Next::Rest,
+            (Verdict::Prevent, _) | (Verdict::Success, Restart::Never | Restart::OnFailure) => {
+                return Next::Rest;
+            }
             (Verdict::Failure, Restart::Never) => return Next::GiveUp(GaveUp::Never),
             (Verdict::Failure, Restart::OnFailure | Restart::Always) => {
                 self.failures = self.failures.saturating_add(1);
-                if self.policy.max_restarts.is_some_and(|most| self.failures > most) {
+                if self
+                    .policy
+                    .max_restarts
+                    .is_some_and(|most| self.failures > most)
+                {
                     return Next::GiveUp(GaveUp::MaxRestarts);
                 }
             }

@@ -115,8 +115,7 @@ impl Run {
                 }
             } else {
                 set_nonblocking(&pipe)?;
-                outputs[stream as usize] =
-                    Some(Watched::new(pipe, Interest::READABLE)?);
+                outputs[stream as usize] = Some(Watched::new(pipe, Interest::READABLE)?);
             }
         }
         let stdin = child.take_stdin().map(StdinPipe::new).transpose()?;
@@ -210,7 +209,6 @@ impl Run {
         if empty && let Some(readiness) = &mut readiness {
             readiness.clear_ready();
         }
-        drop(readiness);
         if !open {
             self.outputs[stream as usize] = None;
         }
@@ -230,7 +228,10 @@ impl Run {
                 });
             }));
             if looked.is_err() {
-                tracing::error!(pid = self.child.pid(), "reader of progress panicked, not asked again");
+                tracing::error!(
+                    pid = self.child.pid(),
+                    "reader of progress panicked, not asked again"
+                );
                 self.progress = None;
             }
         }
@@ -247,7 +248,11 @@ impl Run {
     pub(crate) fn became_ready(&mut self) {
         self.ready = true;
         self.readiness_lines = None;
-        if self.waiting.as_ref().is_some_and(|waiting| !waiting.goes_on()) {
+        if self
+            .waiting
+            .as_ref()
+            .is_some_and(|waiting| !waiting.goes_on())
+        {
             self.waiting = None;
         }
     }
@@ -284,7 +289,7 @@ async fn exited(pidfd: &Watched<OwnedFd>, not_before: Option<Instant>) {
     }
     if let Err(error) = pidfd.ready(Interest::READABLE).await {
         tracing::error!(%error, "cannot wait for a child");
-        pending().await
+        pending::<()>().await;
     }
 }
 

@@ -103,7 +103,9 @@ impl Sampler {
             sleep_until(self.next.into()).await;
         }
         let kin = &self.kin;
-        let looking = self.looking.get_or_insert_with(|| census::look(kin.clone()));
+        let looking = self
+            .looking
+            .get_or_insert_with(|| census::look(kin.clone()));
         let answer = looking.await;
         self.looking = None;
         self.next = next_moment(Instant::now(), self.every);

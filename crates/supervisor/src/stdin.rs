@@ -8,8 +8,9 @@ use std::sync::Arc;
 use bytes::{Buf, Bytes};
 use longtake_process::set_nonblocking;
 use tokio::io::Interest;
-use tokio::sync::{OwnedSemaphorePermit, Semaphore, TryAcquireError, mpsc, oneshot};
+use tokio::sync::{OwnedSemaphorePermit, Semaphore, TryAcquireError, mpsc};
 
+use crate::reply::Reply;
 use crate::watched::Watched;
 
 /// Why bytes did not reach the stdin of a child.
@@ -35,7 +36,7 @@ pub enum StdinError {
 pub(crate) struct Pending {
     bytes: Bytes,
     _room: OwnedSemaphorePermit,
-    reply: Option<oneshot::Sender<Result<(), StdinError>>>,
+    reply: Option<Reply<Result<(), StdinError>>>,
 }
 
 /// Where bytes for a child's stdin are handed in.
@@ -62,7 +63,7 @@ impl StdinQueue {
     pub(crate) async fn write(&self, bytes: Bytes) -> Result<(), StdinError> {
         let size = self.size(&bytes)?;
         let room = Arc::clone(&self.room).acquire_many_owned(size).await;
-        let (reply, answer) = oneshot::channel();
+        let (reply, answer) = Reply::new();
         self.send(bytes, room.map_err(|_| StdinError::Gone)?, Some(reply))?;
         answer.await.unwrap_or(Err(StdinError::Gone))
     }
@@ -88,7 +89,7 @@ impl StdinQueue {
         &self,
         bytes: Bytes,
         room: OwnedSemaphorePermit,
-        reply: Option<oneshot::Sender<Result<(), StdinError>>>,
+        reply: Option<Reply<Result<(), StdinError>>>,
     ) -> Result<(), StdinError> {
         let write = Pending {
             bytes,
@@ -102,8 +103,7 @@ impl StdinQueue {
 impl Pending {
     pub(crate) fn answer(self, result: Result<(), StdinError>) {
         if let Some(reply) = self.reply {
-            // Whoever waited for the answer may have gone.
-            drop(reply.send(result));
+            reply.give(result);
         }
     }
 }
@@ -115,7 +115,7 @@ pub(crate) struct StdinPipe {
     pipe: Option<Watched<PipeWriter>>,
     waiting: VecDeque<Pending>,
     /// Close it when nothing waits any more.
-    close: Option<oneshot::Sender<Result<(), StdinError>>>,
+    close: Option<Reply<Result<(), StdinError>>>,
 }
 
 impl StdinPipe {
@@ -138,10 +138,9 @@ impl StdinPipe {
     }
 
     /// Closes it when what waits is written.
-    pub(crate) fn close(&mut self, reply: oneshot::Sender<Result<(), StdinError>>) {
+    pub(crate) fn close(&mut self, reply: Reply<Result<(), StdinError>>) {
         if self.pipe.is_none() || self.close.is_some() {
-            // Whoever asked may have gone.
-            drop(reply.send(Err(StdinError::Closed)));
+            reply.give(Err(StdinError::Closed));
         } else {
             self.close = Some(reply);
             self.close_if_done();
@@ -198,7 +197,7 @@ impl StdinPipe {
             && let Some(reply) = self.close.take()
         {
             self.pipe = None;
-            drop(reply.send(Ok(())));
+            reply.give(Ok(()));
         }
     }
 
@@ -207,7 +206,7 @@ impl StdinPipe {
             write.answer(Err(error));
         }
         if let Some(reply) = self.close.take() {
-            drop(reply.send(Err(error)));
+            reply.give(Err(error));
         }
     }
 }

@@ -7,13 +7,14 @@ use std::time::{Duration, Instant};
 use bytes::Bytes;
 use longtake_process::{Signal, StopLadder};
 use parking_lot::Mutex;
-use tokio::sync::{Notify, mpsc, oneshot};
+use tokio::sync::{Notify, mpsc};
 
 use crate::driver::{Command, Driver};
 use crate::event::{Event, EventKind, Events, Heard, Hub};
 use crate::health::Health;
 use crate::journal::Journal;
 use crate::output::{Stream, Tail, TakenOutput, WhenFull};
+use crate::reply::Reply;
 use crate::report::Report;
 use crate::spec::ChildSpec;
 use crate::state::State;
@@ -222,7 +223,7 @@ impl Supervisor {
     /// Signals the leader of the child, such as `SIGHUP` to read its configuration again. False if it
     /// does not run.
     pub async fn signal(&self, signal: Signal) -> bool {
-        let (reply, answer) = oneshot::channel();
+        let (reply, answer) = Reply::new();
         let sent = self.commands.send(Command::Signal(signal, reply)).await;
         sent.is_ok() && answer.await.unwrap_or(false)
     }
@@ -345,7 +346,7 @@ impl Supervisor {
     ///
     /// As [`write_stdin`](Self::write_stdin).
     pub async fn close_stdin(&self) -> Result<(), StdinError> {
-        let (reply, answer) = oneshot::channel();
+        let (reply, answer) = Reply::new();
         let sent = self.commands.send(Command::CloseStdin(reply)).await;
         sent.map_err(|_| StdinError::Gone)?;
         answer.await.unwrap_or(Err(StdinError::Gone))
@@ -353,12 +354,12 @@ impl Supervisor {
 
     async fn started_by(
         &self,
-        command: impl FnOnce(oneshot::Sender<Result<u32, StartError>>) -> Command,
+        command: impl FnOnce(Reply<Result<u32, StartError>>) -> Command,
     ) -> Result<u32, StartError> {
         let gone = || StartError::Gone {
             name: Arc::clone(&self.shared.name),
         };
-        let (reply, answer) = oneshot::channel();
+        let (reply, answer) = Reply::new();
         let sent = self.commands.send(command(reply)).await;
         sent.map_err(|_| gone())?;
         answer.await.unwrap_or_else(|_| Err(gone()))
@@ -368,7 +369,7 @@ impl Supervisor {
         let gone = || EndError::Gone {
             name: Arc::clone(&self.shared.name),
         };
-        let (reply, answer) = oneshot::channel();
+        let (reply, answer) = Reply::new();
         let sent = self.commands.send(Command::Stop(ladder, reply)).await;
         sent.map_err(|_| gone())?;
         answer.await.unwrap_or_else(|_| Err(gone()))
@@ -377,12 +378,16 @@ impl Supervisor {
     /// Has it started, without waiting for that.
     pub(crate) async fn begin_start(&self) {
         // Nobody waits for the answer; if the driver is gone there is nothing to start.
-        drop(self.commands.send(Command::Start(oneshot::channel().0)).await);
+        drop(self.commands.send(Command::Start(Reply::new().0)).await);
     }
 
     /// Has it stopped, without waiting for that.
     pub(crate) async fn begin_stop(&self) {
-        drop(self.commands.send(Command::Stop(None, oneshot::channel().0)).await);
+        drop(
+            self.commands
+                .send(Command::Stop(None, Reply::new().0))
+                .await,
+        );
     }
 
     pub(crate) fn downgrade(&self) -> WeakSupervisor {
@@ -404,7 +409,8 @@ impl Supervisor {
             let mut news = std::pin::pin!(news);
             // From here on no news is missed.
             news.as_mut().enable();
-            if let Some(output) = self.shared.taken.lock()[stream as usize].take() {
+            let output = self.shared.taken.lock()[stream as usize].take();
+            if let Some(output) = output {
                 return output;
             }
             news.await;

@@ -1,6 +1,9 @@
 //! Files that the event loop waits for.
 
-#![expect(unsafe_code, reason = "tokio cannot know that a file of ours stays the same")]
+#![expect(
+    unsafe_code,
+    reason = "tokio cannot know that a file of ours stays the same"
+)]
 
 use std::io::{self, PipeReader, PipeWriter};
 use std::os::fd::{AsRawFd, OwnedFd};
@@ -33,10 +36,7 @@ impl<T: OneFile> Watched<T> {
         Ok(Self(watched.map_err(|error| error.into_parts().1)?))
     }
 
-    pub(crate) async fn ready(
-        &self,
-        interest: Interest,
-    ) -> io::Result<AsyncFdReadyGuard<'_, T>> {
+    pub(crate) async fn ready(&self, interest: Interest) -> io::Result<AsyncFdReadyGuard<'_, T>> {
         self.0.ready(interest).await
     }
 

@@ -32,7 +32,10 @@ fn a_crash_is_answered_after_its_delay_and_not_sooner() {
     assert_eq!(machine.exited(Verdict::Failure, now), Act::End(Way::Sweep));
     assert_eq!(machine.state(), State::Stopping);
     machine.left(&[7, 8]);
-    assert_eq!((machine.state(), machine.zombies()), (State::Zombie, &[7, 8][..]));
+    assert_eq!(
+        (machine.state(), machine.zombies()),
+        (State::Zombie, &[7, 8][..])
+    );
     assert_eq!(machine.gone(now), Act::Nothing);
     assert_eq!(machine.state(), State::Restarting);
     assert_eq!(machine.deadline(), Some(now + 2 * SECOND));
@@ -49,7 +52,10 @@ fn a_stop_whenever() {
     assert_eq!(child.state(), State::Stopping);
     assert_eq!(child.stop(), Act::Hasten, "twice");
     assert_eq!(child.gone(now), Act::Nothing);
-    assert_eq!((child.state(), child.order()), (State::Stopped, Order::Down));
+    assert_eq!(
+        (child.state(), child.order()),
+        (State::Stopped, Order::Down)
+    );
     assert_eq!(child.stop(), Act::Nothing, "once more");
 
     let mut child = running(now);
@@ -84,7 +90,11 @@ fn a_restart_whenever() {
     let _swept = child.exited(Verdict::Failure, now);
     let _waits = child.gone(now);
     assert_eq!(child.restart(), Act::Spawn, "during the delay");
-    assert_eq!(child.due(now + 60 * SECOND), Act::Nothing, "and no second one after it");
+    assert_eq!(
+        child.due(now + 60 * SECOND),
+        Act::Nothing,
+        "and no second one after it"
+    );
 
     let mut child = running(now);
     assert_eq!(child.stop(), Act::End(Way::Stop));
@@ -133,7 +143,11 @@ fn ordered_restarts_use_up_nothing() {
     let _ready = child.ready(now);
     let _swept = child.exited(Verdict::Failure, now);
     assert_eq!(child.gone(now), Act::Nothing);
-    assert_eq!(child.state(), State::Restarting, "the first failure is still free");
+    assert_eq!(
+        child.state(),
+        State::Restarting,
+        "the first failure is still free"
+    );
     assert_eq!(child.failures(now), 1);
 }
 
@@ -153,7 +167,11 @@ fn what_is_never_ready_is_a_failure() {
     let _runs = child.spawned(now);
     let _swept = child.exited(Verdict::Success, now);
     let _waits = child.gone(now);
-    assert_eq!(child.state(), State::Restarting, "a success before it is ready is none");
+    assert_eq!(
+        child.state(),
+        State::Restarting,
+        "a success before it is ready is none"
+    );
 }
 
 #[test]
@@ -162,7 +180,11 @@ fn what_hangs_is_ended_and_counted() {
     let mut child = running(now);
     assert_eq!(child.faulty(now), Act::End(Way::Restart));
     assert_eq!(child.faulty(now), Act::Nothing, "twice");
-    assert_eq!(child.exited(Verdict::Success, now), Act::Nothing, "it is being ended already");
+    assert_eq!(
+        child.exited(Verdict::Success, now),
+        Act::Nothing,
+        "it is being ended already"
+    );
     let _waits = child.gone(now);
     assert_eq!((child.state(), child.failures(now)), (State::Restarting, 1));
 }
@@ -219,7 +241,10 @@ impl World {
                 self.starting = true;
             }
             Act::End(_) => {
-                assert!(self.alive && !self.ending, "nothing to end, or it is being ended");
+                assert!(
+                    self.alive && !self.ending,
+                    "nothing to end, or it is being ended"
+                );
                 self.ending = true;
             }
             Act::Hasten => {

@@ -192,9 +192,7 @@ impl Coordinator {
     /// Whether nothing runs, and nothing is about to.
     pub(super) fn all_stopped(&self) -> bool {
         let mut slots = self.slots.iter();
-        slots.all(|slot| {
-            slot.state == State::Stopped && !slot.ordered && slot.todo != Todo::Stop
-        })
+        slots.all(|slot| slot.state == State::Stopped && !slot.ordered && slot.todo != Todo::Stop)
     }
 
     fn may_start(&self, member: usize) -> bool {
@@ -204,9 +202,7 @@ impl Coordinator {
             match condition {
                 Condition::Started => other.started,
                 Condition::Ready => other.state == State::Running,
-                Condition::Succeeded => {
-                    other.state == State::Stopped && other.ended == Some(true)
-                }
+                Condition::Succeeded => other.state == State::Stopped && other.ended == Some(true),
                 Condition::Ended => {
                     matches!(other.state, State::Stopped | State::Failed) && other.ended.is_some()
                 }

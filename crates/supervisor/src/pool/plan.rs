@@ -102,7 +102,11 @@ fn order(after: &[Vec<(usize, Condition)>]) -> Result<Vec<usize>, Vec<usize>> {
     let mut order = Vec::new();
     let mut left: Vec<usize> = (0..after.len()).collect();
     while !left.is_empty() {
-        let free = |member: &usize| after[*member].iter().all(|(other, _)| order.contains(other));
+        let free = |member: &usize| {
+            after[*member]
+                .iter()
+                .all(|(other, _)| order.contains(other))
+        };
         let Some(place) = left.iter().position(free) else {
             return Err(left);
         };
@@ -119,7 +123,9 @@ mod tests {
 
     fn plan(members: &[(&str, &[&str])]) -> Result<Plan, PoolError> {
         let edges = members.iter().map(|(name, others)| {
-            let others = others.iter().map(|other| (Arc::from(*other), Condition::Ready));
+            let others = others
+                .iter()
+                .map(|other| (Arc::from(*other), Condition::Ready));
             (Arc::from(*name), others.collect())
         });
         Plan::new(edges.collect())

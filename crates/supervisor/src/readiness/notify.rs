@@ -159,7 +159,11 @@ mod tests {
         check("READY=0\nREADY=11\nready=1", &[]);
         check(
             "MAINPID=4\nSTATUS=warming up\nREADY=1\nWATCHDOG=1",
-            &[status("warming up"), Notification::Ready, Notification::Watchdog],
+            &[
+                status("warming up"),
+                Notification::Ready,
+                Notification::Watchdog,
+            ],
         );
         check("STATUS=a\x1b[31mb", &[status("a [31mb")]);
         check("STATUS=", &[status("")]);

@@ -81,6 +81,9 @@ mod tests {
         check("HTTP/1.1 200 OK\r\n\r\nbody", Some(Some(200)));
         check("HTTP/1.0 503 Busy\r\nA: b\r\n\r\n", Some(Some(503)));
         check("SSH-2.0-OpenSSH_9.2\r\n", None);
-        check(&format!("HTTP/1.1 200 OK\r\n{}\r\n", "A: b\r\n".repeat(FIELDS + 1)), None);
+        check(
+            &format!("HTTP/1.1 200 OK\r\n{}\r\n", "A: b\r\n".repeat(FIELDS + 1)),
+            None,
+        );
     }
 }

@@ -111,7 +111,11 @@ fn no_more_restarts_in_the_window_than_allowed() {
     let mut end = |seconds| restarts.on_end(Verdict::Failure, None, begin + seconds * SECOND);
     assert_eq!(end(0), Next::StartAt(begin));
     assert_eq!(end(5), Next::StartAt(begin + 5 * SECOND));
-    assert_eq!(end(10), Next::StartAt(begin + 10 * SECOND), "the first has left it");
+    assert_eq!(
+        end(10),
+        Next::StartAt(begin + 10 * SECOND),
+        "the first has left it"
+    );
     assert_eq!(end(14), Next::GiveUp(GaveUp::Intensity));
 }
 
@@ -124,7 +128,11 @@ fn a_cool_down_instead() {
     let mut end = |seconds| restarts.on_end(Verdict::Failure, None, begin + seconds * SECOND);
     assert_eq!(end(0), Next::StartAt(begin));
     assert_eq!(end(1), Next::StartAt(begin + 61 * SECOND));
-    assert_eq!(end(62), Next::StartAt(begin + 122 * SECOND), "it was the one of this window");
+    assert_eq!(
+        end(62),
+        Next::StartAt(begin + 122 * SECOND),
+        "it was the one of this window"
+    );
 }
 
 #[test]

@@ -1,15 +1,20 @@
 use std::sync::Arc;
 
 use proptest::prelude::*;
+use proptest::strategy::Strategy as Generator;
 
+use super::Order::{Start, Stop};
 use super::*;
+use crate::pool::Strategy;
 
 type Edge = (usize, Condition);
 
 fn coordinator(after: &[&[Edge]], strategy: Strategy) -> Coordinator {
     let name = |index: usize| -> Arc<str> { Arc::from(index.to_string()) };
     let edges = after.iter().enumerate().map(|(index, others)| {
-        let others = others.iter().map(|(other, condition)| (name(*other), *condition));
+        let others = others
+            .iter()
+            .map(|(other, condition)| (name(*other), *condition));
         (name(index), others.collect())
     });
     Coordinator::new(Plan::new(edges.collect()).unwrap(), strategy)
@@ -29,8 +34,6 @@ fn all(coordinator: &mut Coordinator, members: &[usize], state: State) {
         coordinator.on_state(member, state);
     }
 }
-
-use Order::{Start, Stop};
 
 #[test]
 fn each_as_soon_as_its_conditions_hold() {
@@ -67,7 +70,14 @@ fn a_task_that_must_have_succeeded() {
         check(&mut pool, &[]);
         pool.on_end(0, false, success);
         check(&mut pool, &[]);
-        pool.on_state(0, if success { State::Stopped } else { State::Failed });
+        pool.on_state(
+            0,
+            if success {
+                State::Stopped
+            } else {
+                State::Failed
+            },
+        );
         check(&mut pool, want.unwrap_or(&[]));
         if want.is_none() {
             assert_eq!(pool.all_started(), Some(vec![0, 1]), "{condition:?}");
@@ -211,7 +221,7 @@ enum Happens {
     GivesUp(usize),
 }
 
-fn happens() -> impl Strategy_<Value = Happens> {
+fn happens() -> impl Generator<Value = Happens> {
     prop_oneof![
         1 => Just(Happens::StartAll),
         1 => Just(Happens::StopAll),
@@ -220,8 +230,6 @@ fn happens() -> impl Strategy_<Value = Happens> {
         1 => (0_usize..5).prop_map(Happens::GivesUp),
     ]
 }
-
-use proptest::strategy::Strategy as Strategy_;
 
 proptest! {
     /// Members that obey: nobody is started before those it waits for are ready, nobody is stopped before
