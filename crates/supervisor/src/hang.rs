@@ -251,34 +251,29 @@ impl HangWatch {
 
     /// All that can be told as things are.
     fn watched(&self) -> impl Iterator<Item = (HangKind, Watch, Signs)> {
-        let silence = self
-            .policy
-            .silence
-            .map(|watch| (HangKind::Silence, watch, self.output));
-        let unreported = self.progress.is_empty() || self.any_progress.told.is_some();
-        let any_progress = self.policy.progress.filter(|_| unreported);
-        let any_progress = any_progress.map(|watch| {
-            (
-                HangKind::Progress { output: None },
-                watch,
-                self.any_progress,
-            )
+        let &HangPolicy {
+            silence,
+            progress,
+            idle_cpu,
+        } = &self.policy;
+        let silence = silence.map(|watch| (HangKind::Silence, watch, self.output));
+        let is_unreported = self.progress.is_empty() || self.any_progress.told.is_some();
+        let unreported = progress.filter(|_| is_unreported).map(|watch| {
+            let kind = HangKind::Progress { output: None };
+            (kind, watch, self.any_progress)
         });
-        let progress = self.policy.progress.into_iter().flat_map(|watch| {
+        let reported = progress.into_iter().flat_map(|watch| {
             self.progress.iter().map(move |(output, progress)| {
                 let output = Some(*output);
                 (HangKind::Progress { output }, watch, progress.signs)
             })
         });
-        let idle_cpu = self
-            .policy
-            .idle_cpu
-            .filter(|watch| self.is_proven_idle(*watch));
+        let idle_cpu = idle_cpu.filter(|watch| self.is_proven_idle(*watch));
         let idle_cpu = idle_cpu.map(|watch| (HangKind::IdleCpu, watch, self.cpu));
         silence
             .into_iter()
-            .chain(any_progress)
-            .chain(progress)
+            .chain(unreported)
+            .chain(reported)
             .chain(idle_cpu)
     }
 
