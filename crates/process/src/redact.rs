@@ -246,16 +246,26 @@ fn bearers(lower: &str, secrets: &mut Vec<Range<usize>>) {
     }
 }
 
-/// How long the value at the beginning of `text` is, which may stand in quotes.
+/// How long the value at the beginning of `text` is. One that begins with a quote is read as a shell
+/// would: it may go on behind the closing one.
 fn value_len(text: &str, ends: impl Fn(char) -> bool) -> usize {
-    let quoted = text.chars().next().filter(|c| matches!(c, '\'' | '"'));
-    match quoted {
-        Some(mark) => {
-            let end = text[1..].find([mark, '\n']).map_or(text.len(), |at| at + 1);
-            end + usize::from(text[end..].starts_with(mark))
-        }
-        None => text.find(ends).unwrap_or(text.len()),
+    if !text.starts_with(['\'', '"']) {
+        return text.find(ends).unwrap_or(text.len());
     }
+    let mut open = None;
+    let mut chars = text.char_indices();
+    while let Some((at, c)) = chars.next() {
+        match open {
+            _ if c == '\n' => return at,
+            Some(mark) if c == mark => open = None,
+            Some(_) => {}
+            None if matches!(c, '\'' | '"') => open = Some(c),
+            None if c == '\\' => drop(chars.next()),
+            None if ends(c) => return at,
+            None => {}
+        }
+    }
+    text.len()
 }
 
 fn ends_word(c: char) -> bool {
@@ -322,6 +332,7 @@ mod tests {
         check("-decryption_key 00ff -i a", "-decryption_key *** -i a");
         check("--password 'a b' c", "--password *** c");
         check("password=\"a b\" c", "password=*** c");
+        check(r"--password 'it'\''s'you c", "--password *** c");
         check("--password --token pw", "--password *** pw");
         check("-p 80 --passwordless x", "-p 80 --passwordless x");
         check("my-password x", "my-password x");
