@@ -148,16 +148,10 @@ fn is_secret_option(arg: &str) -> bool {
 }
 
 fn is_secret_name(name: &str) -> bool {
-    let name = name.as_bytes();
-    SECRET_NAMES.iter().any(|secret| {
-        let same = |(a, b): (&u8, u8)| *a == b || (*a, b) == (b'-', b'_');
-        secret.len() == name.len()
-            && name
-                .to_ascii_lowercase()
-                .iter()
-                .zip(secret.bytes())
-                .all(same)
-    })
+    let same = |(a, b): (u8, u8)| a.to_ascii_lowercase() == b || (a, b) == (b'-', b'_');
+    SECRET_NAMES
+        .iter()
+        .any(|secret| secret.len() == name.len() && name.bytes().zip(secret.bytes()).all(same))
 }
 
 fn quote(text: &str) -> Cow<'_, str> {
@@ -289,6 +283,7 @@ mod tests {
         check("rtsp://u:p@cam/1", "rtsp://***@cam/1");
         check("rtsp://u@cam/1", "rtsp://***@cam/1");
         check("rtsp://u:p@ss/w@cam/1", "rtsp://***@cam/1");
+        check("rtsp://u:://@cam/1", "rtsp://***@cam/1");
         check(
             "http://a:b@c/ and http://d:e@f/",
             "http://***@c/ and http://***@f/",
@@ -331,6 +326,7 @@ mod tests {
         check("--Token=pw -v", "--Token=*** -v");
         check("-decryption_key 00ff -i a", "-decryption_key *** -i a");
         check("--password 'a b' c", "--password *** c");
+        check("--key=''Bearer x", "--key=*** ***");
         check("password=\"a b\" c", "password=*** c");
         check(r"--password 'it'\''s'you c", "--password *** c");
         check("--password --token pw", "--password *** pw");

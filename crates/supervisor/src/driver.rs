@@ -519,7 +519,11 @@ impl Driver {
             Progress::Gone(stopped) => {
                 debug!(child = %self.spec.name, ?stopped, "nothing of the child is left");
                 self.read_rest(now);
-                log_warnings(&self.spec.name, self.shared.journal.lock().conclude());
+                let (warning, suppressed) = self.shared.journal.lock().conclude();
+                log_warnings(&self.spec.name, warning);
+                if suppressed > 0 {
+                    warn!(child = %self.spec.name, suppressed, "more errors of the child left out");
+                }
                 self.run = None;
                 self.ladder = None;
                 self.machine.gone(now)

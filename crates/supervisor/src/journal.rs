@@ -42,11 +42,13 @@ impl Journal {
         let Self { logs, warnings, .. } = self;
         let log = &mut logs[stream as usize];
         let mut found = Vec::new();
-        // Few pieces hold errors, and most of them can be told apart as a whole. A line that was begun
-        // before may end in this one.
-        let look = severity::may_hold_errors(bytes) || !log.splitter.begun().is_empty();
+        // Few pieces hold errors, and most of them can be told as a whole. Of a line that began in the
+        // piece before only its end is in this one, so that it is looked at by itself.
+        let hint = severity::may_hold_errors(bytes);
         let Log { splitter, kept } = log;
+        let mut began_before = !splitter.begun().is_empty();
         splitter.push(bytes, |line| {
+            let look = hint || std::mem::take(&mut began_before);
             if look && severity::names_error(line.bytes()) {
                 kept.push_error(line);
                 found.extend(warnings.on_line(line.bytes(), now));
@@ -83,9 +85,9 @@ impl Journal {
         self.warnings.next_check()
     }
 
-    /// What is to be logged because the run is over.
-    pub(crate) fn conclude(&mut self) -> Option<Warning> {
-        self.warnings.finish()
+    /// What is to be logged because the run is over, and how many lines were left out since.
+    pub(crate) fn conclude(&mut self) -> (Option<Warning>, u64) {
+        (self.warnings.finish(), self.warnings.take_suppressed())
     }
 
     /// The last lines of both outputs, those of stderr last, redacted.

@@ -19,7 +19,7 @@ pub struct Limits {
     resident_bytes: Option<u64>,
     resident_over_for: Duration,
     sample_every: Duration,
-    reaction: Reaction,
+    pub(crate) reaction: Reaction,
 }
 
 /// A limit that was exceeded for too long.
@@ -32,7 +32,7 @@ pub enum Exceeded {
         value: f64,
         /// What it may use.
         limit: f64,
-        /// Since when it uses more.
+        /// How long it has used more.
         over_for: Duration,
     },
     /// The resident memory of the tree.
@@ -41,7 +41,7 @@ pub enum Exceeded {
         value: u64,
         /// What it may use.
         limit: u64,
-        /// Since when it uses more.
+        /// How long it has used more.
         over_for: Duration,
     },
 }
@@ -128,10 +128,6 @@ impl Limits {
     pub(crate) fn interval(&self) -> Option<Duration> {
         let limited = self.cpu_percent.is_some() || self.resident_bytes.is_some();
         limited.then_some(self.sample_every)
-    }
-
-    pub(crate) fn chosen_reaction(&self) -> Reaction {
-        self.reaction
     }
 }
 
@@ -309,8 +305,9 @@ mod tests {
         assert_eq!(Limits::default().interval(), None);
         let limits = Limits::default().resident_bytes(1).sample_every(s(2));
         assert_eq!(limits.interval(), Some(s(2)));
+        assert_eq!(limits.reaction, Reaction::Report);
         let limits = limits.reaction(Reaction::Restart);
-        assert_eq!(limits.chosen_reaction(), Reaction::Restart);
+        assert_eq!(limits.reaction, Reaction::Restart);
     }
 
     #[test]

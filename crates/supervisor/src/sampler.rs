@@ -45,7 +45,7 @@ impl Sampler {
             looking: None,
             cpu: CpuMeter::default(),
             limits: limits.cloned().map(LimitWatch::new),
-            reaction: limits.map_or(Reaction::Report, |limits| limits.chosen_reaction()),
+            reaction: limits.map_or(Reaction::Report, |limits| limits.reaction),
             grace_end: started.checked_add(spec.grace),
             peak_cpu_percent: None,
             peak_resident_bytes: 0,

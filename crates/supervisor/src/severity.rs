@@ -24,7 +24,8 @@ pub(crate) fn names_error(line: &[u8]) -> bool {
 
 /// Whether a line of `chunk` may name an error; if not, none does, and no line need be looked at.
 ///
-/// Reads 3 GB/s where none does. A line that lies only partly in the chunk must be looked at by itself.
+/// Fast enough to be asked of all that a child writes. A line that lies only partly in the chunk must be
+/// looked at by itself.
 pub(crate) fn may_hold_errors(chunk: &[u8]) -> bool {
     let mut at = 0;
     while let Some(block) = chunk[at..].first_chunk::<{ BLOCK + AHEAD }>() {

@@ -25,8 +25,8 @@ pub(crate) struct Warning {
 /// From the lines of a child that name errors to what is logged of them.
 ///
 /// A line is told at once, unless there are too many. While it is repeated it is counted, and the count
-/// is told when another line comes, or 10 s after the first repeat that was not told; so at most two
-/// warnings come of one line. All lines are told, counted as repeats or counted as suppressed.
+/// is told when another line comes, or 10 s after the first repeat that was not told. Only lines, not
+/// these counts, are held to the rate. Every line is told, counted as a repeat or counted as suppressed.
 #[derive(Debug)]
 pub(crate) struct Warnings {
     redaction: Redaction,
@@ -89,6 +89,11 @@ impl Warnings {
         let repeats = self.take_repeats();
         self.last = None;
         repeats
+    }
+
+    /// How many lines were suppressed that no warning has told of: what is left when the child is gone.
+    pub(crate) fn take_suppressed(&mut self) -> u64 {
+        self.limiter.take_refused()
     }
 
     fn tell(&mut self, line: &[u8], now: Instant) -> Option<Warning> {
@@ -241,7 +246,7 @@ mod tests {
             let first = told.iter().filter(|warning| warning.repeats == 0).count() as u64;
             let again: u64 = told.iter().map(|warning| warning.repeats).sum();
             let suppressed: u64 = told.iter().map(|warning| warning.suppressed).sum();
-            let left = warnings.limiter.take_refused();
+            let left = warnings.take_suppressed();
             prop_assert_eq!(first + again + suppressed + left, lines.len() as u64);
             prop_assert!(first <= u64::from(burst) + lasted * u64::from(per_second) / 1000);
         }

@@ -61,7 +61,7 @@ fn only_a_healthy_time_resets() {
     let mut restarts = Restarts::new(policy(), 1);
     let mut fail = |ran| delay(restarts.on_end(Verdict::Failure, ran, now), now).as_secs();
     assert_eq!(fail(None), 2);
-    assert_eq!(fail(Some(healthy - SECOND)), 4);
+    assert_eq!(fail(Some(Duration::from_secs(599))), 4);
     assert_eq!(fail(Some(healthy)), 2);
     assert_eq!(fail(SHORT), 4);
     assert_eq!(restarts.failures(SHORT), 2);
