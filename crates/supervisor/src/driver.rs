@@ -110,7 +110,7 @@ impl Driver {
     }
 
     pub(crate) async fn run(mut self) {
-        while !(self.orphaned && self.machine.state() == State::Stopped) {
+        while !(self.orphaned && self.is_at_rest()) {
             let input = self.next().await;
             let now = Instant::now();
             let act = self.take(input, now);
@@ -149,6 +149,10 @@ impl Driver {
         }
     }
 
+    fn is_at_rest(&self) -> bool {
+        matches!(self.machine.state(), State::Stopped | State::Failed)
+    }
+
     fn deadline(&self) -> Option<Instant> {
         let running = self.run.as_ref().filter(|run| run.ending.is_none());
         let hang = running.and_then(|run| run.hang.next_check());
@@ -162,7 +166,11 @@ impl Driver {
             Input::Command(Some(command)) => self.command(command),
             Input::Command(None) => {
                 self.orphaned = true;
-                self.machine.stop()
+                if self.is_at_rest() {
+                    Act::Nothing
+                } else {
+                    self.ordered(Machine::stop)
+                }
             }
             Input::Write(write) => {
                 self.write(write);
@@ -498,9 +506,14 @@ impl Driver {
             // The machine knows that it is being ended; this tells the report.
             let _ended_already = self.exited(now);
         }
+        let Some(run) = &mut self.run else {
+            return Act::Nothing;
+        };
         match progress {
-            Progress::Left(pids) => {
+            Progress::Left(mut pids) => {
                 if leader_is_dead {
+                    let leader = run.child.pid();
+                    pids.retain(|pid| *pid != leader);
                     self.machine.left(&pids);
                 }
                 Act::Nothing
