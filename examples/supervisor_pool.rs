@@ -54,25 +54,12 @@ async fn main() -> Result<(), Box<dyn Error>> {
     pool.start_all().await?;
     writeln!(io::stdout(), "all healthy: {}", pool.all_healthy())?;
 
-    let (server, camera) = ("server", "camera");
-    let mut events = pool.events();
-    let server = pool.get(server).ok_or("the server is in the pool")?;
+    let server = pool.get("server").ok_or("the server is in the pool")?;
+    let camera = pool.get("camera").ok_or("the camera is in the pool")?;
     server.signal(Signal::Kill).await;
     writeln!(io::stdout(), "the server is killed")?;
-    while let Some(heard) = events.next().await {
-        if let Heard::Event(event) = heard
-            && matches!(
-                event.kind,
-                EventKind::State {
-                    to: State::Running,
-                    ..
-                }
-            )
-            && &*event.child == camera
-        {
-            break;
-        }
-    }
+    camera.wait_for(State::Stopped).await?;
+    camera.wait_for(State::Running).await?;
     pool.stop_all().await?;
     for (name, health) in pool.health_report() {
         writeln!(

@@ -21,6 +21,9 @@ use crate::watched::Watched;
 /// The variable that tells a child the number of its notification file.
 const NOTIFY_FD: &str = "NOTIFY_FD";
 
+/// What our own supervisor may have told us. A child that inherited it would speak for us.
+const OURS: [&str; 4] = ["NOTIFY_SOCKET", NOTIFY_FD, "WATCHDOG_USEC", "WATCHDOG_PID"];
+
 /// When a child that was started counts as ready.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 #[non_exhaustive]
@@ -84,6 +87,9 @@ impl fmt::Display for NeverReady {
 impl Readiness {
     /// Prepares a command that is about to be started. Must be called within a runtime.
     pub(crate) fn prepare(&self, command: &mut Command) -> io::Result<Waiting> {
+        for name in OURS {
+            command.env_remove(name);
+        }
         Ok(match self {
             Self::Started => Waiting::Nothing,
             Self::Line(text) => Waiting::Line(text.clone()),

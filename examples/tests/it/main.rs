@@ -5,6 +5,7 @@
 mod directions;
 mod programs;
 mod reliability;
+mod run;
 
 use std::path::Path;
 
