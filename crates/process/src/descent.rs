@@ -277,3 +277,242 @@ fn passed(until: Option<Instant>, now: Instant) -> bool {
 fn earlier(moment: Instant, other: Option<Instant>) -> Instant {
     other.map_or(moment, |other| moment.min(other))
 }
+
+#[cfg(test)]
+mod tests {
+    use super::LeaderIs::{Exited, Held, Running};
+    use super::*;
+
+    /// A question at a time in milliseconds since the begin, and the answer to it.
+    type Turn = (u64, LeaderIs, Option<Seen>, Order);
+
+    const SECOND: Duration = Duration::from_secs(1);
+
+    struct Check {
+        begin: Instant,
+        descent: Descent,
+    }
+
+    impl Check {
+        fn new(ladder: StopLadder) -> Self {
+            Self {
+                begin: Instant::now(),
+                descent: Descent::new(ladder),
+            }
+        }
+
+        fn at(&self, ms: u64) -> Instant {
+            self.begin + Duration::from_millis(ms)
+        }
+
+        fn until(&self, ms: u64) -> Option<Instant> {
+            Some(self.at(ms))
+        }
+
+        #[track_caller]
+        fn turns(&mut self, turns: impl IntoIterator<Item = Turn>) {
+            for (number, (ms, leader, seen, want)) in turns.into_iter().enumerate() {
+                let order = self.descent.next(self.at(ms), leader, seen);
+                assert_eq!(order, want, "turn {number} at {ms} ms");
+            }
+        }
+    }
+
+    fn term() -> StopLadder {
+        StopLadder::kill_only()
+            .signal(Signal::Term, SECOND)
+            .kill_within(SECOND)
+    }
+
+    fn attend(tell: Option<Signal>, until: Instant) -> Order {
+        Order::Attend { tell, until }
+    }
+
+    #[test]
+    fn who_is_gone_when_it_begins_costs_one_look_and_no_signal() {
+        let mut check = Check::new(term());
+        check.turns([
+            (0, Exited, None, Order::Look),
+            (0, Exited, Some(Seen::Nobody), Order::Reap),
+        ]);
+        assert_eq!(check.descent.by(), StoppedBy::Itself);
+    }
+
+    #[test]
+    fn who_obeys_is_looked_at_once() {
+        let mut check = Check::new(term());
+        let until = check.until(1000);
+        check.turns([
+            (0, Running, None, Order::Signal(Signal::Term)),
+            (0, Running, None, Order::AwaitLeader(until)),
+            (300, Running, None, Order::AwaitLeader(until)),
+            (400, Exited, None, Order::Look),
+            (400, Exited, Some(Seen::Nobody), Order::Reap),
+        ]);
+        let signal = Signal::Term;
+        assert_eq!(check.descent.by(), StoppedBy::Signal { step: 0, signal });
+    }
+
+    #[test]
+    fn who_does_not_obey_is_killed_and_then_given_up() {
+        let mut check = Check::new(term());
+        let (polite, kill) = (check.until(1000), check.until(2000));
+        check.turns([
+            (0, Running, None, Order::Signal(Signal::Term)),
+            (999, Running, None, Order::AwaitLeader(polite)),
+            (1000, Running, None, Order::Look),
+            (1000, Running, Some(Seen::Group), Order::Kill),
+            (1000, Running, None, Order::AwaitLeader(kill)),
+            (2000, Running, None, Order::Look),
+            (2000, Running, Some(Seen::Group), Order::GiveUp),
+        ]);
+        assert_eq!(check.descent.by(), StoppedBy::Kill);
+    }
+
+    /// Strays get the signal when nobody else is left, and the next step when that one is over.
+    #[test]
+    fn strays_are_asked_last() {
+        let mut check = Check::new(term());
+        let tell = Some(Signal::Term);
+        check.turns([
+            (0, Running, None, Order::Signal(Signal::Term)),
+            (10, Exited, None, Order::Look),
+            (10, Exited, Some(Seen::Group), attend(None, check.at(110))),
+            (50, Exited, None, Order::Look),
+            (50, Exited, Some(Seen::Strays), attend(tell, check.at(150))),
+            (950, Exited, None, Order::Look),
+            (
+                950,
+                Exited,
+                Some(Seen::Strays),
+                attend(tell, check.at(1000)),
+            ),
+            (1000, Exited, None, Order::Look),
+            (1000, Exited, Some(Seen::Strays), Order::Kill),
+            (1001, Exited, None, Order::Look),
+            (1001, Exited, Some(Seen::Nobody), Order::Reap),
+        ]);
+        assert_eq!(check.descent.by(), StoppedBy::Kill);
+    }
+
+    /// Who shows no environment is looked at for twenty milliseconds, then taken for a stranger.
+    #[test]
+    fn the_unclear_are_looked_at_more_closely() {
+        let mut check = Check::new(term());
+        check.turns([(0, Exited, None, Order::Look)]);
+        for ms in 0..u64::from(EXEC_LOOKS) {
+            let again = Order::LookCloser(check.at(ms + 1));
+            check.turns([(ms, Exited, Some(Seen::Unclear), again)]);
+        }
+        check.turns([(20, Exited, Some(Seen::Unclear), Order::Reap)]);
+
+        let mut check = Check::new(term());
+        check.turns([
+            (0, Exited, None, Order::Look),
+            (
+                0,
+                Exited,
+                Some(Seen::Unclear),
+                Order::LookCloser(check.at(1)),
+            ),
+            (1, Exited, Some(Seen::Strays), Order::Signal(Signal::Term)),
+        ]);
+    }
+
+    #[test]
+    fn a_held_leader_is_asked_for_every_now_and_then() {
+        let mut check = Check::new(term());
+        check.turns([
+            (0, Running, None, Order::Signal(Signal::Term)),
+            (5, Held, None, Order::Pause(check.at(15))),
+            (995, Held, None, Order::Pause(check.at(1000))),
+            (1000, Held, None, Order::Look),
+            (1000, Held, Some(Seen::Group), Order::Kill),
+        ]);
+    }
+
+    #[test]
+    fn bytes_go_out_as_the_pipe_takes_them() {
+        let ladder = StopLadder::kill_only().stdin("quit", SECOND);
+        let mut check = Check::new(ladder);
+        let until = check.until(1000);
+        let write = |bytes: &str| Order::Write {
+            bytes: bytes.into(),
+            until,
+        };
+        check.turns([
+            (0, Running, None, Order::Signal(Signal::Cont)),
+            (0, Running, None, write("quit")),
+        ]);
+        check.descent.wrote(Wrote::Part(3));
+        check.turns([(1, Running, None, write("t"))]);
+        check.descent.wrote(Wrote::All);
+        check.turns([(2, Running, None, Order::AwaitLeader(until))]);
+        assert_eq!(check.descent.by(), StoppedBy::Stdin { step: 0 });
+    }
+
+    #[test]
+    fn bytes_that_cannot_be_written_cost_no_time() {
+        #[track_caller]
+        fn check(ms: u64, wrote: Option<Wrote>) {
+            let ladder = StopLadder::kill_only()
+                .stdin("q", SECOND)
+                .signal(Signal::Term, SECOND);
+            let mut check = Check::new(ladder);
+            let write = Order::Write {
+                bytes: b"q".into(),
+                until: check.until(1000),
+            };
+            check.turns([
+                (0, Running, None, Order::Signal(Signal::Cont)),
+                (0, Running, None, write),
+            ]);
+            if let Some(wrote) = wrote {
+                check.descent.wrote(wrote);
+            }
+            check.turns([(ms, Running, None, Order::Signal(Signal::Term))]);
+            let signal = Signal::Term;
+            assert_eq!(check.descent.by(), StoppedBy::Signal { step: 1, signal });
+        }
+        check(0, Some(Wrote::Refused));
+        check(1000, Some(Wrote::Part(0)));
+        check(1000, None);
+    }
+
+    #[test]
+    fn a_harsher_ladder_begins_at_its_top() {
+        let mut check = Check::new(term());
+        check.turns([(0, Running, None, Order::Signal(Signal::Term))]);
+        check.descent.change(StopLadder::kill_only());
+        check.turns([
+            (1, Running, None, Order::Look),
+            (1, Running, Some(Seen::Group), Order::Kill),
+        ]);
+        check.descent.change(term());
+        let until = check.until(1 + 5000);
+        check.turns([(2, Running, None, Order::AwaitLeader(until))]);
+    }
+
+    /// It was the old ladder that ended it.
+    #[test]
+    fn a_harsher_ladder_comes_too_late() {
+        let mut check = Check::new(term());
+        check.turns([(0, Running, None, Order::Signal(Signal::Term))]);
+        check.descent.change(StopLadder::kill_only());
+        check.turns([
+            (1, Exited, None, Order::Look),
+            (1, Exited, Some(Seen::Nobody), Order::Reap),
+        ]);
+        let signal = Signal::Term;
+        assert_eq!(check.descent.by(), StoppedBy::Signal { step: 0, signal });
+    }
+
+    #[test]
+    fn a_grace_without_end() {
+        let mut check = Check::new(StopLadder::kill_only().signal(Signal::Term, Duration::MAX));
+        check.turns([
+            (0, Running, None, Order::Signal(Signal::Term)),
+            (1_000_000_000, Running, None, Order::AwaitLeader(None)),
+        ]);
+    }
+}

@@ -41,9 +41,6 @@ const SCRIPT: &str = include_str!("guardian.sh");
 /// A guardian that dies younger than this is replaced no sooner, lest a broken one keep us busy.
 const PROBATION: Duration = Duration::from_secs(1);
 
-/// Room for some hundred lines: one page, instead of the sixteen a pipe has by default.
-const PIPE_BYTES: usize = 4 << 10;
-
 static WATCH: Mutex<Watch> = Mutex::new(Watch {
     groups: BTreeSet::new(),
     guardian: None,
@@ -151,14 +148,14 @@ impl Watch {
 
 struct Guardian {
     pidfd: Arc<OwnedFd>,
-    /// Never blocks: a guardian that stands still must not hold us up.
+    /// Never blocks: a guardian that stands still must not hold us up. It has the 64 KiB of any pipe, room
+    /// for the lines of some thousand children that start and end while the guardian does not get to run.
     pipe: PipeWriter,
 }
 
 impl Guardian {
     fn start(shell: &CStr, groups: &BTreeSet<i32>) -> io::Result<Self> {
         let (reader, pipe) = io::pipe()?;
-        rustix::pipe::fcntl_setpipe_size(&pipe, PIPE_BYTES)?;
         let null = OpenOptions::new().write(true).open("/dev/null")?;
         // Above the numbers that they are to have, as Launch asks.
         let reader = fcntl_dupfd_cloexec(reader, 3)?;
@@ -247,7 +244,7 @@ mod tests {
         pidfd_send_signal(&guardian.pidfd, rustix::process::Signal::STOP).unwrap();
         // A group that never is: the kernel's numbers end below 2^22.
         let line = b"-2147483647\n";
-        let lines = (0..PIPE_BYTES).map(|_| guardian.pipe.write_all(line));
+        let lines = (0..64 << 10).map(|_| guardian.pipe.write_all(line));
         let error = lines.filter_map(Result::err).next().unwrap();
         assert_eq!(error.kind(), io::ErrorKind::WouldBlock);
         guardian.dismiss();

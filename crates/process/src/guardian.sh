@@ -9,21 +9,24 @@
 
 trap '' HUP INT QUIT TERM
 
-groups=' '
+# Each group is a variable of its own, so that a line costs the same however many there are.
 while IFS= read -r line; do
     group=${line#?}
+    case $group in
+    '' | *[!0-9]*) continue ;;
+    esac
     case $line in
-    +*) groups="$groups$group " ;;
-    -*)
-        case $groups in
-        *" $group "*) groups="${groups%%" $group "*} ${groups#*" $group "}" ;;
-        esac
-        ;;
+    +*) eval "group_$group=" ;;
+    -*) unset "group_$group" ;;
     esac
 done
 
-for group in $groups; do
-    kill -KILL "-$group"
+set | while IFS='=' read -r name value; do
+    group=${name#group_}
+    case $group in
+    '' | *[!0-9]*) ;;
+    *) kill -KILL "-$group" ;;
+    esac
 done
 
 # Descendants that left the groups, and children whose group we were not told of any more, each with the

@@ -8,6 +8,7 @@
 //!   such in a session whose leader lives, and one that has one in a session whose leader is gone; names the
 //!   three.
 //! - `churn N` runs N children that end by themselves.
+//! - `crowd N` starts N children, every fourth with a grandchild in a session of its own; names all.
 //! - `user` runs a child as another user, `urgent` one at a high priority: tells the error.
 //! - `hoard` starts children until there is an error; tells it.
 //! - `steal` reaps a child behind its owner's back; tells what the owner notices.
@@ -31,6 +32,10 @@ const ORPHANS: &str = r#"
         env -i sleep 1000 & two=$!
         setsid sh -c "sleep 1000 & echo \$0 \$1 \$!" "$0" "$two"
         exec sleep 1000' "$!" &"#;
+
+const PLAIN: &str = "echo $$; exec sleep 1000";
+
+const LOOSE: &str = "setsid sh -c 'echo '$$' $$; exec sleep 1000' & exec sleep 1000";
 
 fn main() -> ExitCode {
     match obey() {
@@ -66,6 +71,16 @@ fn obey() -> Result<(), Box<dyn Error + Send + Sync>> {
                     Command::new("/bin/true").spawn()?.wait()?;
                 }
                 "done".to_owned()
+            }
+            "crowd" => {
+                let mut all = Vec::new();
+                for number in 0..count.parse()? {
+                    let script = if number % 4 == 0 { LOOSE } else { PLAIN };
+                    let (child, pids) = start(script)?;
+                    children.push(child);
+                    all.push(pids);
+                }
+                all.join(" ")
             }
             "user" => match Command::new("/bin/true").uid(65534).gid(65534).spawn() {
                 Ok(_) => "started".to_owned(),

@@ -4,6 +4,7 @@
 mod guardian;
 mod spawn;
 mod stop;
+mod stopping;
 mod usage;
 mod wait;
 
