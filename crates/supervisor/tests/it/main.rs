@@ -1,6 +1,7 @@
 //! Children of every kind, kept alive for real.
 #![expect(clippy::unwrap_used, reason = "a test fails by panicking")]
 
+mod readiness;
 mod restart;
 
 use std::fs;
