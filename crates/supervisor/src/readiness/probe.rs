@@ -21,7 +21,7 @@ const FIELDS: usize = 100;
 
 /// Waits until something listens at `HOST:PORT`.
 pub(super) async fn tcp(address: &str) {
-    while !matches!(timeout(TRY, TcpStream::connect(address)).await, Ok(Ok(_))) {
+    while !matches!(timeout(TRY, connect(address)).await, Ok(Ok(_))) {
         sleep(EVERY).await;
     }
 }
@@ -33,8 +33,18 @@ pub(super) async fn http(address: &str, path: &str) {
     }
 }
 
+/// Connects to somebody else. A port of the range that outgoing connections take theirs from can be given
+/// to the very socket that tries it, which then talks to itself.
+async fn connect(address: &str) -> io::Result<TcpStream> {
+    let stream = TcpStream::connect(address).await?;
+    if stream.local_addr()? == stream.peer_addr()? {
+        return Err(io::ErrorKind::ConnectionRefused.into());
+    }
+    Ok(stream)
+}
+
 async fn status(address: &str, path: &str) -> io::Result<u16> {
-    let mut stream = TcpStream::connect(address).await?;
+    let mut stream = connect(address).await?;
     // Neither can end the line it stands in.
     let clean = |text: &str| text.replace(|c: char| c.is_control() || c == ' ', "");
     let (path, host) = (clean(path), clean(address));
