@@ -578,7 +578,7 @@ impl Driver {
         let (from, to) = (self.told, self.machine.state());
         let pid = self.run.as_ref().map(|run| run.child.pid());
         let next_start = self.machine.next_start();
-        if from != to || to == State::Zombie {
+        {
             let mut status = self.shared.status.lock();
             status.order = self.machine.order();
             status.state = to;
@@ -587,7 +587,8 @@ impl Driver {
             status.next_start = next_start;
             status.gave_up = self.machine.gave_up();
             self.machine.zombies().clone_into(&mut status.left);
-            if to == State::Starting && self.runs > 1 && from != State::Stopped {
+            let began_anew = matches!(from, State::Stopped | State::Failed);
+            if to == State::Starting && from != to && !began_anew {
                 status.restarts += 1;
                 status.last_restart = Some(now);
             }

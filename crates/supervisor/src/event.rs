@@ -14,8 +14,11 @@ use crate::report::Report;
 use crate::restart::GaveUp;
 use crate::state::State;
 
-/// How many events a subscriber may be behind before it misses some.
-const BACKLOG: usize = 1024;
+/// How many events a listener may be behind before it misses some, for each child.
+const BACKLOG_A_CHILD: usize = 64;
+
+/// The same in all, whatever the number of children.
+const BACKLOG: usize = 16 << 10;
 
 /// Something that happened to a child.
 #[derive(Clone, Debug)]
@@ -145,9 +148,11 @@ impl Hub {
 
     pub(crate) fn listen(&self) -> Events {
         let mut state = self.state.lock();
-        let listeners = state
-            .listeners
-            .get_or_insert_with(|| broadcast::Sender::new(BACKLOG));
+        let state = &mut *state;
+        let listeners = state.listeners.get_or_insert_with(|| {
+            let backlog = state.children.len().max(1) * BACKLOG_A_CHILD;
+            broadcast::Sender::new(backlog.min(BACKLOG))
+        });
         let next = listeners.subscribe();
         let snapshot = state.children.iter();
         let snapshot = snapshot.map(|(child, (state, pid))| Snapshot {

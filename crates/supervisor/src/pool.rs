@@ -194,13 +194,13 @@ impl Pool {
         let hub: Arc<Hub> = Arc::default();
         let rests = spec.members.iter().map(|member| member.spec.policy.rests());
         let rests = rests.collect();
-        // The pool listens before anything can happen.
         let members: Vec<_> = spec
             .members
             .into_iter()
             .map(|member| Supervisor::with_hub(member.spec, Arc::clone(&hub)))
             .collect();
         let (orders, receiver) = mpsc::channel(16);
+        // All members are known by now, so that it has room for the events of all.
         let keeper = Keeper {
             members: members.iter().map(Supervisor::downgrade).collect(),
             coordinator: Coordinator::new(plan.clone(), spec.strategy),
