@@ -152,28 +152,27 @@ impl Pass {
         let Ok(stat) = Stat::read(process, &mut self.line) else {
             return;
         };
-        let group = Pid::from_raw(stat.group);
-        if let Some(family) = group.and_then(|group| self.census.families.get_mut(&group)) {
+        let Some(group) = stat.group else {
+            return;
+        };
+        if let Some(family) = self.census.families.get_mut(&group) {
             family.usage.add(&stat, read_io(self.io, process));
             if !stat.is_dead() {
                 family.group.push(process);
             }
         } else if !stat.is_dead() && stat.started_ticks >= self.since_ticks {
-            self.visit_outsider(process, &stat);
+            self.visit_outsider(process, group, &stat);
         }
     }
 
     /// Looks at one that is in none of the groups, but not older than they are.
-    fn visit_outsider(&mut self, process: Pid, stat: &Stat) {
+    fn visit_outsider(&mut self, process: Pid, group: Pid, stat: &Stat) {
         match self.environ.of(process) {
             Shown::Variables(environ) => {
                 let Some(any) = self.kin.first() else { return };
                 let words = any.marker.siblings_in(environ);
                 for kin in words.filter_map(|word| self.kin.get(*self.words.get(&word)?)) {
-                    let stray = Stray {
-                        process,
-                        group: stat.group,
-                    };
+                    let stray = Stray { process, group };
                     if let Some(family) = self.census.families.get_mut(&kin.group)
                         && family.strays.last() != Some(&stray)
                     {

@@ -42,7 +42,7 @@ pub(crate) struct Family {
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) struct Stray {
     pub(crate) process: Pid,
-    pub(crate) group: i32,
+    pub(crate) group: Pid,
 }
 
 /// Whom a signal to a stray has reached.
@@ -140,6 +140,6 @@ impl Family {
 
 impl Stray {
     fn leads(&self) -> bool {
-        self.process.as_raw_nonzero().get() == self.group
+        self.process == self.group
     }
 }

@@ -86,6 +86,12 @@ pub(crate) fn deregister(group: Pid) {
     watch.tell(&format!("-{group}\n"));
 }
 
+/// Keeps everybody waiting who has something to tell the guardian.
+#[cfg(test)]
+pub(crate) fn hold() -> impl Sized {
+    WATCH.lock()
+}
+
 /// Replaces guardians that die: the out-of-memory killer may take one, or somebody who tidies up.
 ///
 /// Runs as long as the process, since the guardian must be there until the very end.

@@ -9,24 +9,35 @@
 
 trap '' HUP INT QUIT TERM
 
-# Each group is a variable of its own, so that a line costs the same however many there are.
+# The groups are a list linked both ways, in variables named for them: a line costs the same however many
+# there are, and at the end the list is walked without a fork, for which there may be no process left.
+first=
 while IFS= read -r line; do
     group=${line#?}
     case $group in
     '' | *[!0-9]*) continue ;;
     esac
-    case $line in
-    +*) eval "group_$group=" ;;
-    -*) unset "group_$group" ;;
+    eval "known=\${next_$group+known}"
+    case $line$known in
+    +*known) ;;
+    +*)
+        eval "next_$group=\$first previous_$group="
+        if [ "$first" ]; then eval "previous_$first=\$group"; fi
+        first=$group
+        ;;
+    -*known)
+        eval "next=\$next_$group previous=\$previous_$group"
+        unset "next_$group" "previous_$group"
+        if [ "$next" ]; then eval "previous_$next=\$previous"; fi
+        if [ "$previous" ]; then eval "next_$previous=\$next"; else first=$next; fi
+        ;;
     esac
 done
 
-set | while IFS='=' read -r name value; do
-    group=${name#group_}
-    case $group in
-    '' | *[!0-9]*) ;;
-    *) kill -KILL "-$group" ;;
-    esac
+group=$first
+while [ "$group" ]; do
+    kill -KILL "-$group"
+    eval "group=\$next_$group"
 done
 
 # Descendants that left the groups, and children whose group we were not told of any more, each with the

@@ -161,8 +161,11 @@ fn exit_status(status: &WaitIdStatus) -> ExitStatus {
 
 #[cfg(test)]
 mod tests {
+    use std::fs;
     use std::os::unix::process::CommandExt;
     use std::process::Command;
+    use std::sync::mpsc;
+    use std::thread;
 
     use super::*;
 
@@ -191,6 +194,38 @@ mod tests {
         assert_eq!(stranger.try_wait().unwrap(), None);
         stranger.kill().unwrap();
         stranger.wait().unwrap();
+    }
+
+    /// Otherwise the guardian might kill a stranger that got the number.
+    #[test]
+    fn the_guardian_forgets_the_group_before_the_reaping() {
+        let mut child = Command::new("true").process_group(0).spawn().unwrap();
+        let leader = Leader::adopt(Pid::from_child(&child)).unwrap();
+        while leader.exited().unwrap().is_none() {
+            thread::yield_now();
+        }
+        let state = |process: String| {
+            let stat = fs::read_to_string(format!("/proc/{process}/stat")).unwrap_or_default();
+            stat.rsplit_once(") ")
+                .and_then(|(_, rest)| rest.chars().next())
+        };
+        let (tell, told) = mpsc::channel();
+        thread::scope(|scope| {
+            let held = guardian::hold();
+            let reaper = scope.spawn(|| {
+                tell.send(rustix::thread::gettid()).unwrap();
+                leader.reap().unwrap().unwrap().status
+            });
+            let thread = format!("self/task/{}", told.recv().unwrap());
+            while !leader.tie.is_locked() || state(thread.clone()) != Some('S') {
+                thread::yield_now();
+            }
+            assert_eq!(state(leader.pid().to_string()), Some('Z'), "not yet");
+            drop(held);
+            assert!(reaper.join().unwrap().success());
+        });
+        assert_eq!(state(leader.pid().to_string()), None);
+        child.wait().expect_err("it is reaped");
     }
 
     #[test]

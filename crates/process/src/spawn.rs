@@ -310,9 +310,27 @@ impl Source {
 
 #[cfg(test)]
 mod tests {
+    use std::fs;
+
     use rustix::io::Errno;
 
     use super::*;
+
+    /// The program was there when it was looked for, and is not when it is to run.
+    #[test]
+    fn a_program_that_vanished_in_between() {
+        let dir = tempfile::tempdir().unwrap();
+        let path = dir.path().join("program");
+        fs::copy("/bin/true", &path).unwrap();
+        let command = Command::new(&path);
+        let program = Program::prepare(&command, Marker::next().unwrap()).unwrap();
+        fs::remove_file(&path).unwrap();
+        let error = launch(&command, &program, &[]).unwrap_err();
+        let SpawnError::Exec { source, .. } = error else {
+            panic!("{error:?}");
+        };
+        assert_eq!(source.kind(), io::ErrorKind::NotFound);
+    }
 
     #[test]
     fn the_kernels_answers() {

@@ -15,7 +15,8 @@ pub(crate) struct Stat {
     pub(crate) pid: i32,
     /// Of the first thread, one letter: `Z` is dead and not reaped, `X` is dead.
     pub(crate) state: u8,
-    pub(crate) group: i32,
+    /// `None` for one that is just being reaped, or whose group lies outside our pid namespace.
+    pub(crate) group: Option<Pid>,
     /// CPU time in clock ticks, of this process and its threads.
     pub(crate) user_ticks: u64,
     pub(crate) system_ticks: u64,
@@ -54,7 +55,7 @@ impl Stat {
 
         // nth counts on from where the last call stopped; the comments give the manual's numbers.
         let state = *fields.next()?.first()?; // 3
-        let group = number(fields.nth(1)?)?; // 5
+        let group = process_id(number(fields.nth(1)?)?); // 5
         let user_ticks = number(fields.nth(8)?)?; // 14
         let system_ticks = number(fields.next()?)?; // 15
         let reaped_user_ticks = unsigned(fields.next()?)?; // 16
@@ -86,6 +87,11 @@ fn number<N: std::str::FromStr>(field: &[u8]) -> Option<N> {
     str::from_utf8(field).ok()?.parse().ok()
 }
 
+/// The kernel prints 0 and -1 for none.
+fn process_id(number: i32) -> Option<Pid> {
+    Pid::from_raw(number.max(0))
+}
+
 /// A count that the kernel prints as a signed number; below zero is none.
 fn unsigned(field: &[u8]) -> Option<u64> {
     let value: i64 = number(field)?;
@@ -105,7 +111,7 @@ mod tests {
         Stat {
             pid: 4321,
             state: b'S',
-            group: 4321,
+            group: Pid::from_raw(4321),
             user_ticks: 50,
             system_ticks: 60,
             reaped_user_ticks: 70,
@@ -130,6 +136,15 @@ mod tests {
         check("))");
         check("");
         check("line\nbreak");
+    }
+
+    #[test]
+    fn who_is_being_reaped_has_no_group() {
+        for none in ["0", "-1", "-2147483648"] {
+            let line =
+                format!("4321 (x) {NUMBERS}").replace(" 4321 700 ", &format!(" {none} 700 "));
+            assert_eq!(Stat::parse(line.as_bytes()).unwrap().group, None, "{none}");
+        }
     }
 
     #[test]

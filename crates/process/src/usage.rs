@@ -178,7 +178,7 @@ mod tests {
         Stat {
             pid: 1,
             state,
-            group: 1,
+            group: None,
             user_ticks,
             system_ticks,
             reaped_user_ticks,

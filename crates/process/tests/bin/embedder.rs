@@ -9,6 +9,8 @@
 //!   three.
 //! - `churn N` runs N children that end by themselves.
 //! - `crowd N` starts N children, every fourth with a grandchild in a session of its own; names all.
+//! - `eat N` takes N MiB of memory, page by page, so that the kernel does not use huge ones.
+//! - `time` starts a child that ends by itself; tells how many nanoseconds the start took.
 //! - `user` runs a child as another user, `urgent` one at a high priority: tells the error.
 //! - `hoard` starts children until there is an error; tells it.
 //! - `steal` reaps a child behind its owner's back; tells what the owner notices.
@@ -18,6 +20,7 @@ use std::error::Error;
 use std::io::{self, BufRead, BufReader, Write};
 use std::process::ExitCode;
 use std::thread;
+use std::time::Instant;
 
 use longtake_process::{Child, Command, Input, Output, Signal, SignalError, StopError};
 use rustix::process::WaitOptions;
@@ -49,6 +52,7 @@ fn main() -> ExitCode {
 
 fn obey() -> Result<(), Box<dyn Error + Send + Sync>> {
     let mut children = Vec::new();
+    let mut pages: Vec<Box<[u8; 4096]>> = Vec::new();
     for line in io::stdin().lines() {
         let line = line?;
         let (order, count) = line.split_once(' ').unwrap_or((&line, ""));
@@ -81,6 +85,17 @@ fn obey() -> Result<(), Box<dyn Error + Send + Sync>> {
                     all.push(pids);
                 }
                 all.join(" ")
+            }
+            "eat" => {
+                pages.extend((0..count.parse::<usize>()? * 256).map(|_| Box::new([1; 4096])));
+                "done".to_owned()
+            }
+            "time" => {
+                let begin = Instant::now();
+                let mut child = Command::new("/bin/true").spawn()?;
+                let taken = begin.elapsed();
+                child.wait()?;
+                taken.as_nanos().to_string()
             }
             "user" => match Command::new("/bin/true").uid(65534).gid(65534).spawn() {
                 Ok(_) => "started".to_owned(),

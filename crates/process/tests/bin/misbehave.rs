@@ -1,6 +1,7 @@
 //! A child that does what shells cannot, by the name in its first argument. It prints `ready` when it has.
 //!
 //! `traced` lets a grandchild trace it, which then does nothing (its process id follows `ready`);
+//! `traceable` lets anybody trace it, and `trace PID` traces another process until it is killed;
 //! `headless` ends its first thread and lives on in another.
 
 #![expect(unsafe_code, reason = "these calls have no safe form")]
@@ -16,6 +17,10 @@ fn main() -> io::Result<()> {
     let mut args = env::args().skip(1);
     match args.next().as_deref() {
         Some("traced") => let_a_grandchild_trace_me()?,
+        Some("traceable") => {
+            allow_tracing();
+            writeln!(io::stdout(), "ready")?;
+        }
         Some("trace") => {
             let tracee = args.next().and_then(|pid| pid.parse().ok());
             trace(tracee.expect("a process id follows"))?;
@@ -27,10 +32,14 @@ fn main() -> io::Result<()> {
     Ok(())
 }
 
-fn let_a_grandchild_trace_me() -> io::Result<()> {
+fn allow_tracing() {
     // SAFETY: the call sets a flag of this process and touches no memory of ours. It lets others than
     // our ancestors trace us, where Yama would refuse it.
     unsafe { libc::prctl(libc::PR_SET_PTRACER, libc::PR_SET_PTRACER_ANY) };
+}
+
+fn let_a_grandchild_trace_me() -> io::Result<()> {
+    allow_tracing();
     let me = process::id().to_string();
     // Nobody waits for it: it outlives us.
     Command::new(env::current_exe()?)

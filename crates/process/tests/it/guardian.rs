@@ -291,6 +291,49 @@ fn files_run_out_in_the_parent() {
     }
 }
 
+/// The kernel has no process left for the parent's user: the answer says so. As root the parent becomes a user
+/// that nobody else is; as anybody else it has processes already, and cannot even start its guardian.
+#[test]
+fn processes_run_out_in_the_parent() {
+    let mut command = Command::new(env!("CARGO_BIN_EXE_embedder"));
+    let root = rustix::process::geteuid().is_root();
+    if root {
+        command
+            .uid(61_234)
+            .limit(Resource::Processes, Limit::both(12));
+    } else {
+        command.limit(Resource::Processes, Limit::both(1));
+    }
+    let mut embedder = Embedder::of(&mut command);
+    let want = if root {
+        "no resources left to start program /bin/sleep"
+    } else {
+        "cannot start the guardian by /bin/sh"
+    };
+    assert_eq!(embedder.order("hoard"), want);
+    let marker = embedder.marker();
+    embedder.child.signal(Signal::Kill).unwrap();
+    embedder.child.wait().unwrap();
+    eventually("nobody carries its marker", || carriers(&marker).is_empty());
+}
+
+/// A start is as cheap in a process of 512 MiB as in a small one: the median of many, in turns.
+#[test]
+fn a_start_costs_the_same_in_a_large_parent() {
+    let (mut small, mut large) = (Embedder::start(), Embedder::start());
+    assert_eq!(large.order("eat 512"), "done");
+    let (mut of_small, mut of_large) = (Vec::new(), Vec::new());
+    for _ in 0..101 {
+        of_small.push(small.order("time").parse::<u64>().unwrap());
+        of_large.push(large.order("time").parse::<u64>().unwrap());
+    }
+    of_small.sort_unstable();
+    of_large.sort_unstable();
+    let (small_ns, large_ns) = (of_small[50], of_large[50]);
+    eprintln!("a start takes {small_ns} ns in a small parent, {large_ns} ns in a large one");
+    assert!(large_ns * 2 < small_ns * 3, "{large_ns} of {small_ns} ns");
+}
+
 /// The children of a child that embeds this crate too are found as well. What in their groups has no
 /// environment is left to its guardian.
 #[test]

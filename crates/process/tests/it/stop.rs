@@ -6,9 +6,9 @@ use std::os::unix::fs::PermissionsExt;
 use std::os::unix::process::ExitStatusExt;
 use std::time::{Duration, Instant};
 
-use longtake_process::{Input, Output, Signal, StopLadder, StoppedBy};
+use longtake_process::{Command, Input, Output, Signal, StopError, StopLadder, StoppedBy};
 
-use crate::{LONG, eventually, group, lives, read_line, sh, start, state};
+use crate::{LONG, eventually, group, lives, read_line, sh, start, state, until_ready};
 
 const SHORT: Duration = Duration::from_millis(100);
 
@@ -272,6 +272,28 @@ fn stdin_is_not_ours() {
         );
         assert!(begin.elapsed() < LONG);
     }
+}
+
+/// A stranger traces the leader, and the kernel keeps the dead leader for it: the stop ends in time, says who
+/// is left, and works when it is tried again later.
+#[test]
+fn outlives_sigkill() {
+    let misbehave = env!("CARGO_BIN_EXE_misbehave");
+    let (mut child, _stdout, _) = until_ready(Command::new(misbehave).arg("traceable"));
+    let pid = child.pid();
+    let trace = ["trace".to_owned(), pid.to_string()];
+    let (mut tracer, _tracer_stdout, _) = until_ready(Command::new(misbehave).args(trace));
+    for _ in 0..2 {
+        let error = child.stop(&StopLadder::kill_only().kill_within(SHORT));
+        let StopError::StillAlive { pids } = error.unwrap_err() else {
+            panic!("it is alive");
+        };
+        assert_eq!(pids, [pid]);
+    }
+    tracer.kill().unwrap();
+    let stopped = child.kill().unwrap();
+    assert_eq!(stopped.status.signal(), Some(9));
+    assert_eq!(state(pid), None, "reaped");
 }
 
 #[test]
