@@ -57,6 +57,9 @@
 //!
 //! A [`Child`] that is dropped is killed with its family and reaped.
 //!
+//! An event loop drives the same descent by a [`Stopping`], which never blocks, and serves any number of
+//! children by one [`Census`], a look through `/proc`.
+//!
 //! # If we die
 //!
 //! With the first child a *guardian* is started: `/bin/sh`, in a group of its own, deaf to polite
