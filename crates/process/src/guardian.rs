@@ -86,6 +86,11 @@ pub(crate) fn deregister(group: Pid) {
     watch.tell(&format!("-{group}\n"));
 }
 
+/// The groups of all children that are not reaped.
+pub(crate) fn groups() -> BTreeSet<i32> {
+    WATCH.lock().groups.clone()
+}
+
 /// Keeps everybody waiting who has something to tell the guardian.
 #[cfg(test)]
 pub(crate) fn hold() -> impl Sized {
