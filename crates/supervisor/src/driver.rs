@@ -56,7 +56,8 @@ pub(crate) struct Driver {
     shared: Arc<Shared>,
     machine: Machine,
     commands: mpsc::Receiver<Command>,
-    writes: mpsc::UnboundedReceiver<Pending>,
+    /// If stdin is a pipe of ours.
+    writes: Option<mpsc::UnboundedReceiver<Pending>>,
     tails: Vec<TailEnd>,
     starting: Option<JoinHandle<Result<Started, NotStarted>>>,
     run: Option<Run>,
@@ -88,7 +89,7 @@ impl Driver {
         spec: ChildSpec,
         shared: Arc<Shared>,
         commands: mpsc::Receiver<Command>,
-        writes: mpsc::UnboundedReceiver<Pending>,
+        writes: Option<mpsc::UnboundedReceiver<Pending>>,
     ) -> Self {
         let seed = RandomState::new().hash_one(&spec.name);
         Self {
@@ -109,7 +110,8 @@ impl Driver {
         }
     }
 
-    pub(crate) async fn run(mut self) {
+    /// Owns the child until nobody wants it any more. Boxed, since a future keeps what it is called with twice.
+    pub(crate) async fn run(mut self: Box<Self>) {
         while !(self.orphaned && self.is_at_rest()) {
             let input = self.next().await;
             let now = Instant::now();
@@ -143,7 +145,7 @@ impl Driver {
             command = commands.recv(), if !*orphaned => Input::Command(command),
             started = joined(starting) => Input::Started(started),
             happened = next_of(run, read) => Input::Run(happened),
-            Some(write) = writes.recv() => Input::Write(write),
+            write = written(writes) => Input::Write(write),
             () = room(blocked) => Input::Room,
             () = reached(deadline) => Input::Due,
         }
@@ -737,6 +739,15 @@ async fn next_of(run: &mut Option<Run>, read: bool) -> Happened {
         Some(run) => run.next(read).await,
         None => pending().await,
     }
+}
+
+async fn written(writes: &mut Option<mpsc::UnboundedReceiver<Pending>>) -> Pending {
+    if let Some(writes) = writes
+        && let Some(write) = writes.recv().await
+    {
+        return write;
+    }
+    pending().await
 }
 
 async fn room(blocked: Option<&TailEnd>) {

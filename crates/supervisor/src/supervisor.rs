@@ -13,7 +13,7 @@ use crate::driver::{Command, Driver};
 use crate::event::{Event, EventKind, Events, Heard, Hub};
 use crate::health::Health;
 use crate::journal::Journal;
-use crate::output::{Stream, Tail, TakenOutput, WhenFull};
+use crate::output::{StdinMode, Stream, Tail, TakenOutput, WhenFull};
 use crate::reply::Reply;
 use crate::report::Report;
 use crate::spec::ChildSpec;
@@ -48,7 +48,8 @@ use crate::stdin::{StdinError, StdinQueue};
 pub struct Supervisor {
     shared: Arc<Shared>,
     commands: mpsc::Sender<Command>,
-    stdin: StdinQueue,
+    /// If it is a pipe of ours.
+    stdin: Option<StdinQueue>,
 }
 
 /// Why a child does not run after it was to be started.
@@ -133,8 +134,15 @@ impl Supervisor {
             taken_news: Notify::new(),
         });
         let (commands, receiver) = mpsc::channel(16);
-        let (stdin, writes) = StdinQueue::new(spec.stdin_bytes);
-        tokio::spawn(Driver::new(spec, Arc::clone(&shared), receiver, writes).run());
+        let (stdin, writes) = match spec.stdin {
+            StdinMode::Control | StdinMode::Data => {
+                let (queue, writes) = StdinQueue::new(spec.stdin_bytes);
+                (Some(queue), Some(writes))
+            }
+            StdinMode::Null | StdinMode::Inherit => (None, None),
+        };
+        let driver = Driver::new(spec, Arc::clone(&shared), receiver, writes);
+        tokio::spawn(Box::new(driver).run());
         Self {
             shared,
             commands,
@@ -328,7 +336,8 @@ impl Supervisor {
     ///
     /// Not cancel safe: the bytes may be written or not.
     pub async fn write_stdin(&self, bytes: impl Into<Bytes>) -> Result<(), StdinError> {
-        self.stdin.write(bytes.into()).await
+        let queue = self.stdin.as_ref().ok_or(StdinError::NoPipe)?;
+        queue.write(bytes.into()).await
     }
 
     /// Hands bytes over for the child's stdin without waiting. They are dropped if the child ends first.
@@ -337,7 +346,8 @@ impl Supervisor {
     ///
     /// [`StdinError::Full`] when as many bytes are waiting as the spec allows.
     pub fn try_write_stdin(&self, bytes: impl Into<Bytes>) -> Result<(), StdinError> {
-        self.stdin.push(bytes.into())
+        let queue = self.stdin.as_ref().ok_or(StdinError::NoPipe)?;
+        queue.push(bytes.into())
     }
 
     /// Closes the child's stdin, once everything before is written: a reader sees its end.
@@ -431,7 +441,7 @@ impl fmt::Debug for Supervisor {
 pub(crate) struct WeakSupervisor {
     shared: Arc<Shared>,
     commands: mpsc::WeakSender<Command>,
-    stdin: StdinQueue,
+    stdin: Option<StdinQueue>,
 }
 
 impl WeakSupervisor {
