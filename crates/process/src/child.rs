@@ -37,8 +37,9 @@ const DROP_WITHIN: Duration = Duration::from_secs(1);
 ///
 /// The child is [`AsFd`]: its pidfd becomes readable when the leader has exited, then
 /// [`try_wait`](Self::try_wait) gives the status. Our ends of the pipes block unless
-/// [`set_nonblocking`] says otherwise. With tokio that is `AsyncFd::with_interest(child,
-/// Interest::READABLE)`, then `readable().await`, then `get_ref().try_wait()`.
+/// [`set_nonblocking`] says otherwise. With tokio that is an `AsyncFd` of the pidfd, then
+/// `readable().await`, then [`try_wait`](Self::try_wait). A [`Stopping`](crate::Stopping) ends the child
+/// without blocking.
 ///
 /// # What the process around it must not do
 ///
