@@ -236,8 +236,8 @@ impl Pool {
         order.iter().map(|index| &self.inner.members[*index])
     }
 
-    /// Starts all members, each as soon as its conditions are fulfilled, and waits until all are ready or
-    /// have ended with a success.
+    /// Starts all members, each as soon as its conditions are fulfilled, and waits until each has been
+    /// ready or has ended with a success.
     ///
     /// # Errors
     ///

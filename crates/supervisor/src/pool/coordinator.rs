@@ -31,6 +31,8 @@ struct Slot {
     ordered: bool,
     /// It was started since it was last wanted anew.
     started: bool,
+    /// It was ready since then, even if it is not now.
+    was_ready: bool,
     /// It ended by itself, and with a success.
     ended: Option<bool>,
 }
@@ -54,6 +56,7 @@ impl Coordinator {
             todo: Todo::Nothing,
             ordered: false,
             started: false,
+            was_ready: false,
             ended: None,
         };
         Self {
@@ -72,6 +75,7 @@ impl Coordinator {
             slot.wanted = true;
             slot.todo = Todo::Start;
             slot.started = false;
+            slot.was_ready = false;
             slot.ended = None;
         }
     }
@@ -88,9 +92,8 @@ impl Coordinator {
         let slot = &mut self.slots[member];
         slot.state = state;
         slot.ordered = false;
-        if matches!(state, State::Starting | State::Running) {
-            slot.started = true;
-        }
+        slot.started |= matches!(state, State::Starting | State::Running);
+        slot.was_ready |= state == State::Running;
         match state {
             State::Running => {
                 for slot in &mut self.slots {
@@ -167,21 +170,25 @@ impl Coordinator {
         None
     }
 
-    /// Those that do not run, once it is settled who does; `None` before.
+    /// Those that do not run, once it is settled who does; `None` before. A member that was ready and is
+    /// being restarted is not waited for once more.
     pub(super) fn all_started(&self) -> Option<Vec<usize>> {
         let mut not_running = Vec::new();
         for (member, slot) in self.slots.iter().enumerate() {
             let settled = match (slot.todo, slot.state) {
                 (Todo::Start, _) => self.never_starts(member),
-                (_, State::Running | State::Failed) => !slot.ordered,
+                (_, State::Failed) => !slot.ordered,
                 (_, State::Stopped) => !slot.ordered && (slot.ended.is_some() || !slot.wanted),
-                _ => false,
+                _ => slot.was_ready && !slot.ordered,
             };
             if !settled {
                 return None;
             }
-            let fine = slot.state == State::Running
-                || (slot.state == State::Stopped && slot.ended == Some(true));
+            let fine = match slot.state {
+                State::Failed => false,
+                State::Stopped => slot.ended == Some(true),
+                _ => true,
+            };
             if !fine || slot.todo == Todo::Start {
                 not_running.push(member);
             }

@@ -1,6 +1,7 @@
 //! Children of every kind, kept alive for real.
 #![expect(clippy::unwrap_used, reason = "a test fails by panicking")]
 
+mod random_faults;
 mod readiness;
 mod restart;
 
@@ -28,15 +29,20 @@ pub(crate) fn sh(script: impl Into<String>) -> ChildSpec {
     .policy(policy)
 }
 
-/// Runs a test on a runtime with two workers, and no longer than it may take.
+/// Runs a test on a runtime with two workers, and no longer than a test may take.
 pub(crate) fn run(test: impl Future<Output = ()>) {
+    run_for(2 * LONG, test);
+}
+
+/// Runs a test on a runtime with two workers, and no longer than this.
+pub(crate) fn run_for(longest: Duration, test: impl Future<Output = ()>) {
     let runtime = tokio::runtime::Builder::new_multi_thread()
         .worker_threads(2)
         .enable_all()
         .build()
         .unwrap();
     runtime.block_on(async {
-        tokio::time::timeout(2 * LONG, test).await.unwrap();
+        tokio::time::timeout(longest, test).await.unwrap();
     });
 }
 

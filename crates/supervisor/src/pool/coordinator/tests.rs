@@ -58,6 +58,20 @@ fn each_as_soon_as_its_conditions_hold() {
     assert_eq!(pool.all_started(), Some(vec![]));
 }
 
+/// Members that come and go are not waited for until all happen to be up at once.
+#[test]
+fn who_was_ready_once_is_started() {
+    let mut pool = coordinator(&[&[], &[]], Strategy::OneForOne);
+    pool.start_all();
+    check(&mut pool, &[Start(0), Start(1)]);
+    all(&mut pool, &[0], State::Running);
+    pool.on_end(0, false, false);
+    all(&mut pool, &[0], State::Restarting);
+    assert_eq!(pool.all_started(), None);
+    all(&mut pool, &[1], State::Running);
+    assert_eq!(pool.all_started(), Some(vec![]));
+}
+
 #[test]
 fn a_task_that_must_have_succeeded() {
     #[track_caller]
