@@ -341,7 +341,10 @@ impl Signs {
     }
 
     fn note(&mut self, now: Instant) {
-        self.last = self.last.max(now);
+        if now <= self.last {
+            return;
+        }
+        self.last = now;
         if let Some(told) = &mut self.told {
             told.is_over = true;
         }
