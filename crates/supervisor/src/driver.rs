@@ -305,6 +305,7 @@ impl Driver {
             }
             Happened::Notified(notification) => self.notified(notification, now),
             Happened::StdinWritten => Act::Nothing,
+            Happened::OutputTaken => self.judge(now),
             Happened::Ending(census) => self.go_on_ending(census.as_deref(), now),
             Happened::Sampled(census) => self.sampled(census.as_deref(), now),
         }
@@ -357,7 +358,7 @@ impl Driver {
             warnings.extend(shared.journal.lock().push(stream, bytes, now));
         });
         if pieces.1 {
-            *run.last_output.lock() = Some(now);
+            run.last_output.note(now);
             run.hang.on_output(now);
         }
         for piece in &pieces.0 {
@@ -446,8 +447,7 @@ impl Driver {
             return Act::Nothing;
         };
         // Also what somebody else has read of an output that he took.
-        let last_output = *run.last_output.lock();
-        if let Some(moment) = last_output {
+        if let Some(moment) = run.last_output.moment() {
             run.hang.on_output(moment);
         }
         let verdicts = run.hang.check(now);

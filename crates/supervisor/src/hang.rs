@@ -244,6 +244,11 @@ impl HangWatch {
             .min()
     }
 
+    /// Whether a hang was told that is not over. Output that somebody else reads then counts at once.
+    pub(crate) fn is_hanging(&self) -> bool {
+        self.watched().any(|(_, _, signs)| signs.told.is_some())
+    }
+
     fn find_due(&self, now: Instant) -> Option<(HangKind, Watch, Signs)> {
         self.watched()
             .find(|(_, watch, signs)| self.due_at(*watch, signs).is_some_and(|at| at <= now))

@@ -88,6 +88,7 @@ mod readiness;
 mod sampler;
 
 mod journal;
+mod last_output;
 mod output;
 mod rate;
 mod redaction;

@@ -9,10 +9,10 @@ use std::time::Instant;
 
 use bytes::Bytes;
 use longtake_process::set_nonblocking;
-use parking_lot::Mutex;
 use tokio::io::{AsyncRead, Interest, ReadBuf};
 use tokio::sync::mpsc;
 
+use crate::last_output::LastOutput;
 use crate::watched::Watched;
 
 /// How many pieces a [`Tail`] holds, each of up to 64 KiB.
@@ -97,9 +97,6 @@ pub(crate) struct TailEnd {
     dropped_bytes: u64,
 }
 
-/// Where the newest moment of output of one run stands.
-pub(crate) type LastOutput = Arc<Mutex<Option<Instant>>>;
-
 /// Our end of one run's stdout or stderr, as [`StdoutMode::Take`] gives it.
 ///
 /// Reading from it counts as output of the child. It ends when nobody holds the other end any more.
@@ -107,7 +104,7 @@ pub(crate) type LastOutput = Arc<Mutex<Option<Instant>>>;
 pub struct TakenOutput {
     pipe: Watched<PipeReader>,
     pid: u32,
-    last_output: LastOutput,
+    last_output: Arc<LastOutput>,
 }
 
 /// Makes, for each run of a child, what reads its progress.
@@ -183,7 +180,11 @@ impl TailEnd {
 
 impl TakenOutput {
     /// Must be called within a runtime.
-    pub(crate) fn new(pipe: PipeReader, pid: u32, last_output: LastOutput) -> io::Result<Self> {
+    pub(crate) fn new(
+        pipe: PipeReader,
+        pid: u32,
+        last_output: Arc<LastOutput>,
+    ) -> io::Result<Self> {
         set_nonblocking(&pipe)?;
         Ok(Self {
             pipe: Watched::new(pipe, Interest::READABLE)?,
@@ -212,7 +213,7 @@ impl AsyncRead for TakenOutput {
                 Ok(Ok(read)) => {
                     buffer.advance(read);
                     if read > 0 {
-                        *self.last_output.lock() = Some(Instant::now());
+                        self.last_output.tell(Instant::now());
                     }
                     return Poll::Ready(Ok(()));
                 }

@@ -9,13 +9,13 @@ use std::task::{Context, Poll, Waker};
 use std::time::{Duration, Instant};
 
 use longtake_process::{Census, Child, LineSplitter, set_nonblocking};
-use parking_lot::Mutex;
 use tokio::io::Interest;
 use tokio::time::sleep_until;
 
 use crate::ending::Ending;
 use crate::hang::HangWatch;
-use crate::output::{LastOutput, ReadProgress, StdinMode, StdoutMode, Stream, TakenOutput};
+use crate::last_output::LastOutput;
+use crate::output::{ReadProgress, StdinMode, StdoutMode, Stream, TakenOutput};
 use crate::readiness::{Heard, NeverReady, Notification, Waiting};
 use crate::report::Cause;
 use crate::sampler::Sampler;
@@ -50,7 +50,7 @@ pub(crate) struct Run {
     pub(crate) hang: HangWatch,
     pub(crate) sampler: Option<Sampler>,
     pub(crate) stdin: Option<StdinPipe>,
-    pub(crate) last_output: LastOutput,
+    pub(crate) last_output: Arc<LastOutput>,
     /// Its leader is dead, but somebody holds it (a debugger): when to ask again.
     pub(crate) look_again: Option<Instant>,
     pidfd: Watched<OwnedFd>,
@@ -69,6 +69,8 @@ pub(crate) enum Happened {
     Ready(Result<(), NeverReady>),
     Notified(Notification),
     StdinWritten,
+    /// While it hangs, somebody has read of an output that he took.
+    OutputTaken,
     /// There is something to do about its end, perhaps by a census that came.
     Ending(Option<Arc<Census>>),
     Sampled(Option<Arc<Census>>),
@@ -96,7 +98,7 @@ impl Run {
         spec: &ChildSpec,
     ) -> io::Result<(Self, Taken)> {
         let started = Instant::now();
-        let last_output = Arc::new(Mutex::new(None));
+        let last_output = Arc::new(LastOutput::default());
         let pidfd = child.as_fd().try_clone_to_owned()?;
         let pidfd = Watched::new(pidfd, Interest::READABLE)?;
         let mut taken = Taken::default();
@@ -159,7 +161,9 @@ impl Run {
             waiting,
             stdin,
             ending,
+            hang,
             sampler,
+            last_output,
             ready: is_ready,
             reported,
             look_again,
@@ -172,6 +176,7 @@ impl Run {
             () = readable(stdout), if read => Happened::Readable(Stream::Stdout),
             () = readable(stderr), if read => Happened::Readable(Stream::Stderr),
             () = write(stdin) => Happened::StdinWritten,
+            () = last_output.news(), if hang.is_hanging() => Happened::OutputTaken,
             census = sample(sampler) => Happened::Sampled(census),
         }
     }

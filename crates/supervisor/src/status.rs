@@ -7,7 +7,7 @@ use std::time::Instant;
 use crate::exit::Exit;
 use crate::hang::HangKind;
 use crate::health::{Health, UsageNow};
-use crate::output::LastOutput;
+use crate::last_output::LastOutput;
 use crate::report::Report;
 use crate::restart::GaveUp;
 use crate::state::{Order, State};
@@ -27,7 +27,7 @@ pub(crate) struct Status {
     pub(crate) failures: u32,
     pub(crate) next_start: Option<Instant>,
     pub(crate) gave_up: Option<GaveUp>,
-    pub(crate) last_output: LastOutput,
+    pub(crate) last_output: Arc<LastOutput>,
     pub(crate) hangs: Vec<HangKind>,
     pub(crate) over_limit: bool,
     pub(crate) usage: Option<UsageNow>,
@@ -49,7 +49,7 @@ impl Default for Status {
             failures: 0,
             next_start: None,
             gave_up: None,
-            last_output: LastOutput::default(),
+            last_output: Arc::default(),
             hangs: Vec::new(),
             over_limit: false,
             usage: None,
@@ -93,7 +93,7 @@ impl Status {
                 .next_start
                 .map(|moment| moment.saturating_duration_since(now)),
             gave_up: self.gave_up,
-            last_activity: self.last_output.lock().map(ago),
+            last_activity: self.last_output.moment().map(ago),
             hangs: self.hangs.clone(),
             over_limit: self.over_limit,
             usage: self.usage,
