@@ -450,6 +450,9 @@ impl Driver {
         if let Some(moment) = run.last_output.moment() {
             run.hang.on_output(moment);
         }
+        if self.tails.iter().any(TailEnd::is_blocked) {
+            run.hang.on_hold(now);
+        }
         let verdicts = run.hang.check(now);
         let mut deadly = None;
         for verdict in verdicts {

@@ -194,6 +194,16 @@ impl HangWatch {
         self.cpu.note(now);
     }
 
+    /// Takes note that the child is being made to wait: that it does nothing is not its own doing, and no
+    /// sign of life either.
+    pub(crate) fn on_hold(&mut self, now: Instant) {
+        let outputs = self.progress.values_mut();
+        let outputs = outputs.map(|progress| &mut progress.signs);
+        for signs in outputs.chain([&mut self.output, &mut self.any_progress, &mut self.cpu]) {
+            signs.last = signs.last.max(now);
+        }
+    }
+
     /// Takes note of the position that an output reports, in any unit that grows.
     ///
     /// It is a sign of life when it is beyond the one reported before. An output that began again from
