@@ -3,6 +3,7 @@
 
 mod random_faults;
 mod readiness;
+mod hang;
 mod restart;
 
 use std::fs;
