@@ -112,13 +112,19 @@ impl Driver {
 
     /// Owns the child until nobody wants it any more. Boxed, since a future keeps what it is called with twice.
     pub(crate) async fn run(mut self: Box<Self>) {
-        while !(self.orphaned && self.is_at_rest()) {
+        while !self.is_done() {
             let input = self.next().await;
             let now = Instant::now();
             let act = self.take(input, now);
             self.obey(act);
             self.publish(now);
         }
+    }
+
+    /// Nobody can ask for anything any more, and nothing of the child is left, nor of what it said.
+    fn is_done(&self) -> bool {
+        let is_heard = !self.tails.iter().any(TailEnd::is_holding);
+        self.orphaned && self.is_at_rest() && is_heard
     }
 
     /// Waits for whatever comes first.
@@ -183,7 +189,10 @@ impl Driver {
                 self.started(start::flatten(result), now)
             }
             Input::Run(happened) => self.happened(happened, now),
-            Input::Room => Act::Nothing,
+            Input::Room => {
+                self.tails.iter_mut().for_each(TailEnd::hand_over);
+                Act::Nothing
+            }
             Input::Due => {
                 log_warnings(&self.spec.name, self.shared.journal.lock().check(now));
                 let act = self.machine.due(now);

@@ -1,22 +1,27 @@
 //! Where a child's standard streams go.
 
+use std::collections::VecDeque;
 use std::fmt;
 use std::io::{self, PipeReader, Read};
 use std::pin::Pin;
 use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, Ordering};
 use std::task::{Context, Poll, ready};
 use std::time::Instant;
 
 use bytes::Bytes;
 use longtake_process::set_nonblocking;
 use tokio::io::{AsyncRead, Interest, ReadBuf};
-use tokio::sync::mpsc;
+use tokio::sync::mpsc::{self, error::TrySendError};
 
 use crate::last_output::LastOutput;
 use crate::watched::Watched;
 
 /// How many pieces a [`Tail`] holds, each of up to 64 KiB.
 const TAIL_PIECES: usize = 64;
+
+/// How much is kept for a [`Tail`] that makes the child wait, of what was read before it could be made to.
+const HELD_BYTES: usize = 4 << 20;
 
 /// What a child's stdin is.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
@@ -71,10 +76,11 @@ pub enum WhenFull {
 
 /// The logged outputs of a child, as they come, through all its runs.
 ///
-/// Holds up to 4 MiB. Bytes are as the child wrote them: nothing is redacted.
+/// Holds up to 4 MiB, and as much again if the child waits for it. Bytes are as the child wrote them: nothing is redacted.
 #[derive(Debug)]
 pub struct Tail {
     pieces: mpsc::Receiver<Piece>,
+    dropped_bytes: Arc<AtomicU64>,
 }
 
 /// A piece of a child's output.
@@ -94,7 +100,12 @@ pub struct Piece {
 pub(crate) struct TailEnd {
     pieces: mpsc::Sender<Piece>,
     when_full: WhenFull,
+    /// What was read when there was no room, while the child is made to wait.
+    held: VecDeque<Piece>,
+    held_bytes: usize,
+    /// Since the piece before.
     dropped_bytes: u64,
+    all_dropped_bytes: Arc<AtomicU64>,
 }
 
 /// Our end of one run's stdout or stderr, as [`StdoutMode::Take`] gives it.
@@ -130,12 +141,26 @@ impl Stream {
 impl Tail {
     pub(crate) fn new(when_full: WhenFull) -> (Self, TailEnd) {
         let (sender, pieces) = mpsc::channel(TAIL_PIECES);
+        let dropped_bytes = Arc::new(AtomicU64::new(0));
         let end = TailEnd {
             pieces: sender,
             when_full,
+            held: VecDeque::new(),
+            held_bytes: 0,
             dropped_bytes: 0,
+            all_dropped_bytes: Arc::clone(&dropped_bytes),
         };
-        (Self { pieces }, end)
+        let tail = Self {
+            pieces,
+            dropped_bytes,
+        };
+        (tail, end)
+    }
+
+    /// How many bytes were dropped so far, also those behind the newest piece.
+    #[must_use]
+    pub fn dropped_bytes(&self) -> u64 {
+        self.dropped_bytes.load(Ordering::Relaxed)
     }
 
     /// The next piece; `None` when the child's supervisor is gone.
@@ -155,7 +180,13 @@ impl TailEnd {
 
     /// Whether it demands that the child waits.
     pub(crate) fn is_blocked(&self) -> bool {
-        self.when_full == WhenFull::Block && self.pieces.capacity() == 0 && !self.is_closed()
+        let is_full = self.pieces.capacity() == 0 || self.is_holding();
+        self.when_full == WhenFull::Block && is_full && !self.is_closed()
+    }
+
+    /// Whether it has something to hand over to somebody who listens.
+    pub(crate) fn is_holding(&self) -> bool {
+        !self.held.is_empty() && !self.is_closed()
     }
 
     /// Waits until there is room, or nobody listens.
@@ -166,15 +197,47 @@ impl TailEnd {
     }
 
     pub(crate) fn push(&mut self, stream: Stream, bytes: &Bytes) {
+        self.hand_over();
         let piece = Piece {
             stream,
             bytes: bytes.clone(),
             dropped_bytes: self.dropped_bytes,
         };
-        self.dropped_bytes = match self.pieces.try_send(piece) {
-            Ok(()) => 0,
-            Err(_) => self.dropped_bytes + bytes.len() as u64,
+        let size = bytes.len();
+        let refused = if self.held.is_empty() {
+            self.pieces
+                .try_send(piece)
+                .err()
+                .map(TrySendError::into_inner)
+        } else {
+            Some(piece)
         };
+        let may_hold = self.when_full == WhenFull::Block && self.held_bytes + size <= HELD_BYTES;
+        match refused {
+            Some(piece) if may_hold => {
+                self.held_bytes += size;
+                self.held.push_back(piece);
+            }
+            Some(_) => {
+                self.dropped_bytes += size as u64;
+                self.all_dropped_bytes
+                    .fetch_add(size as u64, Ordering::Relaxed);
+                return;
+            }
+            None => {}
+        }
+        self.dropped_bytes = 0;
+    }
+
+    /// Hands over what is held, as far as there is room.
+    pub(crate) fn hand_over(&mut self) {
+        while !self.held.is_empty()
+            && let Ok(place) = self.pieces.try_reserve()
+            && let Some(piece) = self.held.pop_front()
+        {
+            self.held_bytes -= piece.bytes.len();
+            place.send(piece);
+        }
     }
 }
 
