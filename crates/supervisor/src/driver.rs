@@ -546,10 +546,10 @@ impl Driver {
             Progress::Gone(stopped) => {
                 debug!(child = %self.spec.name, ?stopped, "nothing of the child is left");
                 self.read_rest(now);
-                let (warning, suppressed) = self.shared.journal.lock().conclude();
-                log_warnings(&self.spec.name, warning);
+                let (last, suppressed) = self.shared.journal.lock().conclude();
+                log_warnings(&self.spec.name, last);
                 if suppressed > 0 {
-                    warn!(child = %self.spec.name, suppressed, "more errors of the child left out");
+                    warn!(child = %self.spec.name, suppressed, "further errors of the child not told");
                 }
                 self.run = None;
                 self.ladder = None;

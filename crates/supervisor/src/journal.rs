@@ -85,9 +85,10 @@ impl Journal {
         self.warnings.next_check()
     }
 
-    /// What is to be logged because the run is over, and how many lines were left out since.
+    /// What is to be logged because the run is over, and how many errors will not be.
     pub(crate) fn conclude(&mut self) -> (Option<Warning>, u64) {
-        (self.warnings.finish(), self.warnings.take_suppressed())
+        let last = self.warnings.finish();
+        (last, self.warnings.take_suppressed())
     }
 
     /// The last lines of both outputs, those of stderr last, redacted.

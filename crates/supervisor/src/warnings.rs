@@ -91,7 +91,7 @@ impl Warnings {
         repeats
     }
 
-    /// How many lines were suppressed that no warning has told of: what is left when the child is gone.
+    /// How many lines were not told since the last warning.
     pub(crate) fn take_suppressed(&mut self) -> u64 {
         self.limiter.take_refused()
     }
@@ -111,7 +111,7 @@ impl Warnings {
         Some(Warning {
             text,
             repeats: 0,
-            suppressed: self.limiter.take_refused(),
+            suppressed: self.take_suppressed(),
         })
     }
 
@@ -121,7 +121,7 @@ impl Warnings {
         Some(Warning {
             text: last.text.clone(),
             repeats: std::mem::take(&mut last.repeats),
-            suppressed: self.limiter.take_refused(),
+            suppressed: self.take_suppressed(),
         })
     }
 }
