@@ -4,6 +4,7 @@
 mod random_faults;
 mod readiness;
 mod hang;
+mod output;
 mod restart;
 
 use std::fs;
