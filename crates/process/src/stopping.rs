@@ -170,8 +170,10 @@ impl Stopping {
             let Ok(state) = leader_is(&leader) else {
                 return self.reap(&leader);
             };
-            if self.left.is_empty() && state == LeaderIs::Running {
-                self.left.push(number(leader.pid()));
+            match state {
+                LeaderIs::Running if self.left.is_empty() => self.left.push(number(leader.pid())),
+                LeaderIs::Exited => self.left.retain(|pid| *pid != number(leader.pid())),
+                LeaderIs::Running | LeaderIs::Held => {}
             }
             let order = self.descent.next(now, state, seen.take());
             if !matches!(order, Order::Write { .. }) {
