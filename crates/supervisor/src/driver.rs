@@ -574,14 +574,14 @@ impl Driver {
                     Way::Sweep => StopLadder::kill_only(),
                 };
                 if let Some(run) = &mut self.run {
-                    run.end(ladder, self.spec.stdin);
+                    run.end(self.spec.stdin.guarded(ladder));
                 }
             }
             Act::Hasten => {
                 let ladder = self.ladder.take();
                 let ending = self.run.as_mut().and_then(|run| run.ending.as_mut());
                 if let Some((ladder, ending)) = ladder.zip(ending) {
-                    ending.hasten(ladder);
+                    ending.hasten(self.spec.stdin.guarded(ladder));
                 }
             }
         }

@@ -10,7 +10,7 @@ use std::task::{Context, Poll, ready};
 use std::time::Instant;
 
 use bytes::Bytes;
-use longtake_process::set_nonblocking;
+use longtake_process::{StopLadder, set_nonblocking};
 use tokio::io::{AsyncRead, Interest, ReadBuf};
 use tokio::sync::mpsc::{self, error::TrySendError};
 
@@ -124,6 +124,16 @@ pub(crate) struct ProgressReader(Arc<dyn Fn() -> ReadProgress + Send + Sync>);
 
 /// Takes a line, and reports positions of outputs.
 pub(crate) type ReadProgress = Box<dyn FnMut(&[u8], &mut dyn FnMut(u32, i64)) + Send>;
+
+impl StdinMode {
+    /// The ladder without what it would write into data.
+    pub(crate) fn guarded(self, ladder: StopLadder) -> StopLadder {
+        match self {
+            Self::Data => ladder.closing_stdin(),
+            Self::Null | Self::Inherit | Self::Control => ladder,
+        }
+    }
+}
 
 impl Stream {
     pub(crate) const BOTH: [Self; 2] = [Self::Stdout, Self::Stderr];

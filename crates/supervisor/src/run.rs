@@ -8,14 +8,14 @@ use std::sync::Arc;
 use std::task::{Context, Poll, Waker};
 use std::time::{Duration, Instant};
 
-use longtake_process::{Census, Child, LineSplitter, set_nonblocking};
+use longtake_process::{Census, Child, LineSplitter, StopLadder, set_nonblocking};
 use tokio::io::Interest;
 use tokio::time::sleep_until;
 
 use crate::ending::Ending;
 use crate::hang::HangWatch;
 use crate::last_output::LastOutput;
-use crate::output::{ReadProgress, StdinMode, StdoutMode, Stream, TakenOutput};
+use crate::output::{ReadProgress, StdoutMode, Stream, TakenOutput};
 use crate::readiness::{Heard, NeverReady, Notification, Waiting};
 use crate::report::Cause;
 use crate::sampler::Sampler;
@@ -263,12 +263,8 @@ impl Run {
     }
 
     /// Begins to end it.
-    pub(crate) fn end(&mut self, ladder: longtake_process::StopLadder, stdin: StdinMode) {
+    pub(crate) fn end(&mut self, ladder: StopLadder) {
         let pipe = self.stdin.take().and_then(StdinPipe::into_pipe);
-        let ladder = match stdin {
-            StdinMode::Data => ladder.closing_stdin(),
-            _ => ladder,
-        };
         self.ending = Some(Ending::begin(ladder, pipe));
     }
 
