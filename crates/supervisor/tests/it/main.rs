@@ -3,6 +3,7 @@
 
 mod random_faults;
 mod readiness;
+mod ending;
 mod hang;
 mod output;
 mod restart;
