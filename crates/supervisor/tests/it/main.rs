@@ -3,6 +3,7 @@
 
 mod random_faults;
 mod readiness;
+mod death;
 mod ending;
 mod hang;
 mod output;
