@@ -433,7 +433,8 @@ impl Driver {
         };
         let exceeded = sampler.note(usage_now, now);
         run.hang.on_cpu(usage.cpu_time(), now);
-        {
+        // Once its end is told, what is left of it is no news of how the child is doing.
+        if !run.reported {
             let mut status = self.shared.status.lock();
             status.usage = Some(usage_now);
             status.over_limit = sampler.is_over_limit();
