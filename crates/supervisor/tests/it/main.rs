@@ -6,6 +6,7 @@ mod readiness;
 mod death;
 mod ending;
 mod hang;
+mod limits;
 mod output;
 mod restart;
 
