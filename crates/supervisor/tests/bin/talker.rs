@@ -30,9 +30,7 @@ fn main() -> Result<(), Box<dyn Error>> {
             thread::sleep(Duration::from_secs(1000));
             drop(black_box(memory));
         }
-        "burn" => loop {
-            black_box(0);
-        },
+        "burn" => while black_box(true) {},
         _ => return Err("unknown order".into()),
     }
     Ok(())

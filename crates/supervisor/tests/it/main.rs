@@ -1,13 +1,13 @@
 //! Children of every kind, kept alive for real.
 #![expect(clippy::unwrap_used, reason = "a test fails by panicking")]
 
-mod random_faults;
-mod readiness;
 mod death;
 mod ending;
 mod hang;
 mod limits;
 mod output;
+mod random_faults;
+mod readiness;
 mod restart;
 
 use std::fs;

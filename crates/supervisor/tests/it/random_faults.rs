@@ -37,7 +37,7 @@ fn spec(index: usize, folder: &Path, seed: u64) -> ChildSpec {
         );
     let soon = Duration::from_millis(100);
     ChildSpec::new(name.clone(), move || {
-        let mut command = Command::new(env!("CARGO_BIN_EXE_actor"));
+        let mut command = Command::new(env!("CARGO_BIN_EXE_supervisor-actor"));
         command
             .arg(&folder)
             .arg(&name)

@@ -14,7 +14,7 @@ use longtake_supervisor::{
 
 use crate::{LONG, event, eventually, run, sh, state};
 
-const NOTIFY: &str = env!("CARGO_BIN_EXE_notify");
+const NOTIFY: &str = env!("CARGO_BIN_EXE_supervisor-notify");
 
 /// Long enough for a child that is ready to have been told so.
 const A_WHILE: Duration = Duration::from_millis(400);
