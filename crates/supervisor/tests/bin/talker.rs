@@ -30,7 +30,7 @@ fn main() -> Result<(), Box<dyn Error>> {
             thread::sleep(Duration::from_secs(1000));
             drop(black_box(memory));
         }
-        "burn" => while black_box(true) {},
+        "burn" => burn(),
         _ => return Err("unknown order".into()),
     }
     Ok(())
@@ -44,4 +44,10 @@ fn say(block: &[u8], bytes: usize) -> io::Result<()> {
         left -= now;
     }
     Ok(())
+}
+
+fn burn() -> ! {
+    loop {
+        black_box(0);
+    }
 }

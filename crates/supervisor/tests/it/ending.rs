@@ -9,7 +9,7 @@ use longtake_supervisor::{
 };
 use nix::sys::signal::Signal;
 
-use crate::{LONG, end, event, eventually, kill, letter, lives, run, sh, state};
+use crate::{LONG, end, event, eventually, kill, letter, lives, pid_of, run, sh, state};
 
 /// SIGTERM with this time, then SIGKILL.
 fn term(grace: Duration) -> StopLadder {
@@ -53,7 +53,7 @@ fn the_leader_is_killed_under_its_grandchild() {
         let mut best = [LONG; 2];
         state(&mut events, State::Running).await;
         for _try in 0..5 {
-            let leader = supervisor.health().pid.unwrap();
+            let leader = pid_of(&supervisor);
             let [grandchild] = said_pids(&supervisor, 1).await[..] else {
                 unreachable!("one was asked for");
             };

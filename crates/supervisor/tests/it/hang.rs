@@ -1,6 +1,7 @@
 //! A child that lives and does nothing: noticed by each of its signs of life, told once, and restarted if
 //! that is wanted.
 
+use std::sync::Arc;
 use std::time::Duration;
 
 use longtake_supervisor::{
@@ -11,7 +12,7 @@ use longtake_supervisor::{
 use nix::sys::signal::Signal;
 use tokio::io::AsyncReadExt;
 
-use crate::{LONG, end, event, kill, lives, run, sh, state};
+use crate::{LONG, end, event, kill, lives, pid_of, run, sh, state};
 
 /// Counts frames, as ffmpeg does.
 const FRAMES: &str = "i=0; while :; do i=$((i + 1)); echo frame=$i; sleep 0.02; done";
@@ -159,7 +160,7 @@ fn a_hang_that_is_only_told() {
         pool.start_all().await.unwrap();
         assert!(pool.all_healthy());
         let supervisor = pool.get("child").unwrap();
-        let pid = supervisor.health().pid.unwrap();
+        let pid = pid_of(supervisor);
         event(&mut events, |event| {
             matches!(
                 event.kind,
@@ -226,7 +227,7 @@ fn a_line_that_overwrites_itself_is_a_sign_of_life() {
         let report = event(&mut events, |event| {
             assert!(!is_hang(event), "{event:?}");
             match &event.kind {
-                EventKind::Ended(report) => Some(report.clone()),
+                EventKind::Ended(report) => Some(Arc::clone(report)),
                 _ => None,
             }
         })

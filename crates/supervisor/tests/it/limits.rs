@@ -10,7 +10,7 @@ use longtake_supervisor::{
 };
 use nix::sys::signal::Signal;
 
-use crate::{end, event, eventually, kill, run, sh, state};
+use crate::{end, event, eventually, kill, pid_of, run, sh, state};
 
 const TALKER: &str = env!("CARGO_BIN_EXE_supervisor-talker");
 
@@ -223,7 +223,7 @@ fn what_the_command_says_holds() {
                 pid.is_some_and(|pid| proc(pid, "comm") == "sleep\n")
             })
             .await;
-            let pid = supervisor.health().pid.unwrap();
+            let pid = pid_of(&supervisor);
             let said = supervisor.log(Stream::Stdout);
             let mut lines: Vec<&str> = said.lines().collect();
             let mut env = lines.split_off(3);
