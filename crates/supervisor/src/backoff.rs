@@ -67,7 +67,9 @@ impl Backoff {
     /// The delay before an attempt, counted from 1. `random` lies between 0 and 1.
     pub(crate) fn delay(&self, attempt: u32, random: f64) -> Duration {
         let exponent = i32::try_from(attempt.saturating_sub(1)).unwrap_or(i32::MAX);
-        let whole = self.base.as_secs_f64() * self.factor.powi(exponent);
+        // Bounded, since zero times infinity is no number.
+        let growth = self.factor.powi(exponent).min(f64::MAX);
+        let whole = self.base.as_secs_f64() * growth;
         let whole = Duration::try_from_secs_f64(whole).unwrap_or(self.maximum);
         let whole = whole.min(self.maximum);
         let shorter = whole.as_secs_f64() * self.jitter * random.clamp(0.0, 1.0);
@@ -97,6 +99,7 @@ mod tests {
         }
         let second = Duration::from_secs(1);
         check(Backoff::new(Duration::ZERO), 50, Duration::ZERO);
+        check(Backoff::new(Duration::ZERO), 5000, Duration::ZERO);
         check(Backoff::new(second).factor(0.1), 9, second);
         check(Backoff::new(second).factor(f64::NAN), 9, second);
         check(Backoff::new(second).factor(f64::INFINITY), 2, 60 * second);
