@@ -174,6 +174,7 @@ impl Driver {
             Input::Command(Some(command)) => self.command(command),
             Input::Command(None) => {
                 self.orphaned = true;
+                self.ladder = None;
                 if self.is_at_rest() {
                     Act::Nothing
                 } else {
