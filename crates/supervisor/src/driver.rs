@@ -269,8 +269,10 @@ impl Driver {
     }
 
     fn started(&mut self, result: Result<Started, NotStarted>, now: Instant) -> Act {
+        let mut ready_at_once = false;
         let result = result.and_then(|started| {
             let Started { child, waiting } = started;
+            ready_at_once = waiting.is_over();
             Run::new(self.runs, child, waiting, &self.spec).map_err(NotStarted::from)
         });
         match result {
@@ -286,9 +288,10 @@ impl Driver {
                 *self.shared.taken.lock() = [taken.stdout, taken.stderr];
                 self.shared.taken_news.notify_waiters();
                 self.run = Some(run);
-                let act = self.machine.spawned(now);
-                if let (Act::End(_), Some(run)) = (act, &mut self.run) {
-                    run.cause = Cause::Ordered;
+                let act = self.ordered(|machine| machine.spawned(now));
+                // At once, for it may have exited already, and was ready before.
+                if act == Act::Nothing && ready_at_once {
+                    return self.ready(now);
                 }
                 act
             }

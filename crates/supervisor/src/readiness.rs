@@ -120,6 +120,11 @@ impl Waiting {
         matches!(self, Self::Line(text) if memmem::find(line, text).is_some())
     }
 
+    /// Whether the child is ready as soon as it runs.
+    pub(crate) fn is_over(&self) -> bool {
+        matches!(self, Self::Nothing)
+    }
+
     /// Whether there is something to hear after it is ready.
     pub(crate) fn goes_on(&self) -> bool {
         matches!(self, Self::Notify(_))
