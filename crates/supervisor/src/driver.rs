@@ -671,7 +671,7 @@ impl Driver {
             pid: Some(run.child.pid()),
             cause: run.cause.clone(),
             exit,
-            success: run.cause == Cause::Exit && verdict == Verdict::Success,
+            success: run.ready && run.cause == Cause::Exit && verdict == Verdict::Success,
             core_dumped: matches!(exit, Some(Exit::Signal { core: true, .. })),
             uptime: run.uptime(now),
             was_ready: run.ready,

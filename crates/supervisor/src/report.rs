@@ -27,7 +27,7 @@ pub struct Report {
     /// How it ended. `None` if it was not started, or something else in this process reaped it.
     #[serde(serialize_with = "as_text")]
     pub exit: Option<Exit>,
-    /// It ended by itself, and that counts as a success.
+    /// It ended by itself, after it had been ready, and that counts as a success.
     pub success: bool,
     /// It left a core dump.
     pub core_dumped: bool,
