@@ -18,7 +18,6 @@ pub(crate) struct Machine {
     start_timeout: Option<Duration>,
     order: Order,
     phase: Phase,
-    gave_up: Option<GaveUp>,
 }
 
 /// What the driver is to do.
@@ -48,7 +47,7 @@ pub(crate) enum Way {
 #[derive(Clone, Debug, PartialEq, Eq)]
 enum Phase {
     Stopped,
-    Failed,
+    Failed(GaveUp),
     Spawning,
     /// It runs, and has not said yet that it is ready.
     Unready {
@@ -82,7 +81,6 @@ impl Machine {
             start_timeout,
             order: Order::Down,
             phase: Phase::Stopped,
-            gave_up: None,
         }
     }
 
@@ -90,7 +88,7 @@ impl Machine {
     pub(crate) fn start(&mut self) -> Act {
         let was = std::mem::replace(&mut self.order, Order::Up);
         match &mut self.phase {
-            Phase::Stopped | Phase::Failed => {
+            Phase::Stopped | Phase::Failed(_) => {
                 self.restarts.begin_anew();
                 self.spawn()
             }
@@ -112,7 +110,7 @@ impl Machine {
         self.order = Order::Down;
         match &self.phase {
             Phase::Stopped => Act::Nothing,
-            Phase::Failed | Phase::Waiting { .. } => {
+            Phase::Failed(_) | Phase::Waiting { .. } => {
                 self.phase = Phase::Stopped;
                 Act::Nothing
             }
@@ -127,7 +125,7 @@ impl Machine {
     pub(crate) fn restart(&mut self) -> Act {
         self.order = Order::Up;
         match &mut self.phase {
-            Phase::Stopped | Phase::Failed => {
+            Phase::Stopped | Phase::Failed(_) => {
                 self.restarts.begin_anew();
                 self.spawn()
             }
@@ -223,7 +221,7 @@ impl Machine {
     pub(crate) fn state(&self) -> State {
         match &self.phase {
             Phase::Stopped => State::Stopped,
-            Phase::Failed => State::Failed,
+            Phase::Failed(_) => State::Failed,
             Phase::Spawning | Phase::Unready { .. } => State::Starting,
             Phase::Running { .. } => State::Running,
             Phase::Ending { zombies, .. } if !zombies.is_empty() => State::Zombie,
@@ -258,12 +256,14 @@ impl Machine {
 
     /// Why it is not started any more.
     pub(crate) fn gave_up(&self) -> Option<GaveUp> {
-        self.gave_up
+        match self.phase {
+            Phase::Failed(why) => Some(why),
+            _ => None,
+        }
     }
 
     fn spawn(&mut self) -> Act {
         self.phase = Phase::Spawning;
-        self.gave_up = None;
         Act::Spawn
     }
 
@@ -297,10 +297,7 @@ impl Machine {
             Next::StartAt(until) if until <= now => return self.spawn(),
             Next::StartAt(until) => self.phase = Phase::Waiting { until },
             Next::Rest => self.phase = Phase::Stopped,
-            Next::GiveUp(why) => {
-                self.gave_up = Some(why);
-                self.phase = Phase::Failed;
-            }
+            Next::GiveUp(why) => self.phase = Phase::Failed(why),
         }
         Act::Nothing
     }
