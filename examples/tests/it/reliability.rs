@@ -14,10 +14,11 @@ fn named(page: &str) -> BTreeSet<&str> {
 }
 
 /// Where the tests of this file of this crate may lie.
-fn places(package: &str, file: &str) -> [PathBuf; 3] {
+fn places(package: &str, file: &str) -> [PathBuf; 4] {
     let library = root().join("crates").join(package);
     [
         root().join(format!("bins/{package}/tests/it/{file}.rs")),
+        root().join(format!("{package}/tests/it/{file}.rs")),
         library.join(format!("tests/it/{file}.rs")),
         library.join(format!("src/{file}.rs")),
     ]
