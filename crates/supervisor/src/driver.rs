@@ -114,7 +114,8 @@ impl Driver {
     pub(crate) async fn run(mut self: Box<Self>) {
         while !self.is_done() {
             let input = self.next().await;
-            let now = Instant::now();
+            // Of the clock that the waits go by, which a test may have paused.
+            let now = tokio::time::Instant::now().into_std();
             let act = self.take(input, now);
             self.obey(act);
             self.publish(now);

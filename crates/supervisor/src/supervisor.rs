@@ -2,7 +2,7 @@
 
 use std::fmt;
 use std::sync::Arc;
-use std::time::{Duration, Instant};
+use std::time::Duration;
 
 use bytes::Bytes;
 use longtake_process::{Signal, StopLadder};
@@ -461,7 +461,8 @@ impl WeakSupervisor {
 impl Shared {
     fn health(&self) -> Health {
         let recent_errors = self.journal.lock().last_lines_of(Stream::Stderr, 5);
-        let mut health = self.status.lock().health(&self.name, Instant::now());
+        let now = tokio::time::Instant::now().into_std();
+        let mut health = self.status.lock().health(&self.name, now);
         health.recent_errors = recent_errors;
         health
     }
