@@ -117,7 +117,7 @@ impl Driver {
             // Of the clock that the waits go by, which a test may have paused.
             let now = tokio::time::Instant::now().into_std();
             let act = self.take(input, now);
-            self.obey(act);
+            self.obey(act, now);
             self.publish(now);
         }
     }
@@ -564,11 +564,14 @@ impl Driver {
         }
     }
 
-    fn obey(&mut self, act: Act) {
+    fn obey(&mut self, act: Act, now: Instant) {
         match act {
             Act::Nothing => {}
             Act::Spawn => {
                 self.runs += 1;
+                if self.runs > 1 && self.told != State::Stopped {
+                    self.shared.status.lock().restarted(now);
+                }
                 *self.shared.journal.lock() =
                     Journal::new(&self.spec.log, self.spec.line_rate, &self.spec.redaction);
                 self.starting = Some(start::start(self.spec.clone()));
@@ -607,11 +610,6 @@ impl Driver {
             status.next_start = next_start;
             status.gave_up = self.machine.gave_up();
             self.machine.zombies().clone_into(&mut status.left);
-            let began_anew = matches!(from, State::Stopped | State::Failed);
-            if to == State::Starting && from != to && !began_anew {
-                status.restarts += 1;
-                status.last_restart = Some(now);
-            }
         }
         if from != to {
             self.told = to;

@@ -62,6 +62,12 @@ impl Default for Status {
 }
 
 impl Status {
+    /// Takes note of a start that is not the first.
+    pub(crate) fn restarted(&mut self, now: Instant) {
+        self.restarts += 1;
+        self.last_restart = Some(now);
+    }
+
     /// Takes note of the end of a run.
     pub(crate) fn ended(&mut self, report: &Arc<Report>) {
         if let Some(exit) = report.exit {
