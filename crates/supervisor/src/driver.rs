@@ -607,6 +607,7 @@ impl Driver {
             status.state = to;
             status.pid = pid;
             status.failures = self.machine.failures(now);
+            status.healthy_at = self.machine.healthy_at();
             status.next_start = next_start;
             status.gave_up = self.machine.gave_up();
             self.machine.zombies().clone_into(&mut status.left);

@@ -254,6 +254,14 @@ impl Machine {
         self.restarts.failures(self.ready_for(now))
     }
 
+    /// When it will be healthy, and its failures forgotten, if it goes on like this.
+    pub(crate) fn healthy_at(&self) -> Option<Instant> {
+        match self.phase {
+            Phase::Running { since } => since.checked_add(self.restarts.healthy_after()),
+            _ => None,
+        }
+    }
+
     /// Why it is not started any more.
     pub(crate) fn gave_up(&self) -> Option<GaveUp> {
         match self.phase {

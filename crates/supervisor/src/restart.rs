@@ -234,6 +234,10 @@ impl Restarts {
         }
     }
 
+    pub(crate) fn healthy_after(&self) -> Duration {
+        self.policy.healthy_after
+    }
+
     fn forget_failures(&mut self) {
         self.failures = 0;
         self.attempts = 0;

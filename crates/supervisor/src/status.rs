@@ -25,6 +25,8 @@ pub(crate) struct Status {
     pub(crate) restarts: u64,
     pub(crate) last_restart: Option<Instant>,
     pub(crate) failures: u32,
+    /// When the failures are forgotten, if it goes on like this.
+    pub(crate) healthy_at: Option<Instant>,
     pub(crate) next_start: Option<Instant>,
     pub(crate) gave_up: Option<GaveUp>,
     pub(crate) last_output: Arc<LastOutput>,
@@ -47,6 +49,7 @@ impl Default for Status {
             restarts: 0,
             last_restart: None,
             failures: 0,
+            healthy_at: None,
             next_start: None,
             gave_up: None,
             last_output: Arc::default(),
@@ -86,6 +89,7 @@ impl Status {
     /// The health but for the lines of the log.
     pub(crate) fn health(&self, name: &Arc<str>, now: Instant) -> Health {
         let ago = |moment: Instant| now.saturating_duration_since(moment);
+        let is_healthy = self.healthy_at.is_some_and(|moment| moment <= now);
         Health {
             name: Arc::clone(name),
             order: self.order,
@@ -94,7 +98,7 @@ impl Status {
             uptime: self.started.filter(|_| self.pid.is_some()).map(ago),
             restart_count: self.restarts,
             last_restart: self.last_restart.map(ago),
-            failures: self.failures,
+            failures: if is_healthy { 0 } else { self.failures },
             next_start: self
                 .next_start
                 .map(|moment| moment.saturating_duration_since(now)),
