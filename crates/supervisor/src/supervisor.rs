@@ -260,7 +260,11 @@ impl Supervisor {
     pub async fn wait_for(&self, state: State) -> Result<(), StartError> {
         let mut events = self.events();
         while self.state() != state {
-            match events.next().await {
+            let heard = tokio::select! {
+                heard = events.next() => heard,
+                () = self.commands.closed() => None,
+            };
+            match heard {
                 Some(Heard::Event(event)) if self.reached(&event, state) => break,
                 Some(_) => {}
                 None => {
