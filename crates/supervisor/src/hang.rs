@@ -221,6 +221,11 @@ impl HangWatch {
         }
     }
 
+    /// Nobody reads its progress any more: it is not judged by it.
+    pub(crate) fn forget_progress(&mut self) {
+        self.policy.progress = None;
+    }
+
     /// Takes the CPU time that the child and its tree have used so far. A sum that fell, as a process
     /// left the tree, is no sign of life.
     pub(crate) fn on_cpu(&mut self, total_cpu_time: Duration, now: Instant) {

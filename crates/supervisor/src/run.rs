@@ -121,10 +121,16 @@ impl Run {
             }
         }
         let stdin = child.take_stdin().map(StdinPipe::new).transpose()?;
-        let progress = spec.progress.as_ref().map(|reader| LineReader {
-            splitters: Default::default(),
-            read: reader.make(),
+        let mut hang = HangWatch::new(&spec.hang, started, spec.grace);
+        let progress = spec.progress.as_ref().and_then(|reader| {
+            unless_it_panics(child.pid(), || reader.make()).map(|read| LineReader {
+                splitters: Default::default(),
+                read,
+            })
         });
+        if spec.progress.is_some() && progress.is_none() {
+            hang.forget_progress();
+        }
         let readiness_lines = waiting.wants_lines().then(Default::default);
         let sampler = Sampler::needed_by(spec, child.kin(), started);
         let run = Self {
@@ -135,7 +141,7 @@ impl Run {
             cause: Cause::Exit,
             reported: false,
             ending: None,
-            hang: HangWatch::new(&spec.hang, started, spec.grace),
+            hang,
             sampler,
             stdin,
             last_output,
@@ -221,23 +227,21 @@ impl Run {
     }
 
     /// Shows bytes of an output to those who look for progress and for the line that tells it is ready.
-    /// Whoever looks and panics is not asked again. True if it is ready by this.
+    /// Whoever looks and panics is not asked again, and the child no more judged by its progress. True if
+    /// it is ready by this.
     pub(crate) fn look_at(&mut self, stream: Stream, bytes: &[u8], now: Instant) -> bool {
         if let Some(LineReader { splitters, read }) = &mut self.progress {
             let hang = &mut self.hang;
-            let looked = catch_unwind(AssertUnwindSafe(|| {
+            let looked = unless_it_panics(self.child.pid(), || {
                 splitters[stream as usize].push(bytes, |line| {
                     read(line.bytes(), &mut |output, position| {
                         hang.on_progress(output, position, now);
                     });
                 });
-            }));
-            if looked.is_err() {
-                tracing::error!(
-                    pid = self.child.pid(),
-                    "reader of progress panicked, not asked again"
-                );
+            });
+            if looked.is_none() {
                 self.progress = None;
+                self.hang.forget_progress();
             }
         }
         let mut ready = false;
@@ -282,6 +286,15 @@ impl Run {
     pub(crate) fn uptime(&self, now: Instant) -> Duration {
         now.saturating_duration_since(self.started)
     }
+}
+
+/// Calls a reader of progress, which may be anybody's code.
+fn unless_it_panics<T>(pid: u32, call: impl FnOnce() -> T) -> Option<T> {
+    let result = catch_unwind(AssertUnwindSafe(call));
+    if result.is_err() {
+        tracing::error!(pid, "reader of progress panicked, not asked again");
+    }
+    result.ok()
 }
 
 async fn exited(pidfd: &Watched<OwnedFd>, not_before: Option<Instant>) {
