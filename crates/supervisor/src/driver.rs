@@ -6,6 +6,7 @@ use std::error::Error;
 use std::future::pending;
 use std::hash::{BuildHasher, RandomState};
 use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::Instant;
 
 use bytes::Bytes;
@@ -62,6 +63,8 @@ pub(crate) struct Driver {
     starting: Option<JoinHandle<Result<Started, NotStarted>>>,
     run: Option<Run>,
     runs: u64,
+    /// The same, for those who write to stdin.
+    newest_run: Arc<AtomicU64>,
     /// By which ladder the next stop goes, if not by the spec's.
     ladder: Option<StopLadder>,
     /// Who waits until it is ready.
@@ -90,6 +93,7 @@ impl Driver {
         shared: Arc<Shared>,
         commands: mpsc::Receiver<Command>,
         writes: Option<mpsc::UnboundedReceiver<Pending>>,
+        newest_run: Arc<AtomicU64>,
     ) -> Self {
         let seed = RandomState::new().hash_one(&spec.name);
         Self {
@@ -102,6 +106,7 @@ impl Driver {
             starting: None,
             run: None,
             runs: 0,
+            newest_run,
             ladder: None,
             wait_for_start: Vec::new(),
             wait_for_end: Vec::new(),
@@ -237,6 +242,10 @@ impl Driver {
                 Act::Nothing
             }
             Command::CloseStdin(reply) => {
+                // What was handed in before comes before.
+                while let Some(Ok(write)) = self.writes.as_mut().map(|writes| writes.try_recv()) {
+                    self.write(write);
+                }
                 match self.run.as_mut().map(|run| &mut run.stdin) {
                     Some(Some(stdin)) => stdin.close(reply),
                     Some(None) => reply.give(Err(StdinError::NoPipe)),
@@ -262,6 +271,8 @@ impl Driver {
                 ending: Some(_), ..
             })
             | None => write.answer(Err(StdinError::Gone)),
+            // It was meant for one before, and waited for room.
+            Some(run) if !write.is_for(run.number) => write.answer(Err(StdinError::Gone)),
             Some(run) => match &mut run.stdin {
                 Some(stdin) => stdin.push(write),
                 None => write.answer(Err(StdinError::NoPipe)),
@@ -569,6 +580,7 @@ impl Driver {
             Act::Nothing => {}
             Act::Spawn => {
                 self.runs += 1;
+                self.newest_run.store(self.runs, Ordering::Relaxed);
                 if self.runs > 1 && self.told != State::Stopped {
                     self.shared.status.lock().restarted(now);
                 }

@@ -4,6 +4,7 @@ use std::collections::VecDeque;
 use std::future::pending;
 use std::io::{self, PipeWriter, Write};
 use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, Ordering};
 
 use bytes::{Buf, Bytes};
 use longtake_process::set_nonblocking;
@@ -12,6 +13,9 @@ use tokio::sync::{OwnedSemaphorePermit, Semaphore, TryAcquireError, mpsc};
 
 use crate::reply::Reply;
 use crate::watched::Watched;
+
+/// What remembering one write takes, whatever its size.
+const WRITE_BYTES: usize = 128;
 
 /// Why bytes did not reach the stdin of a child.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
@@ -35,6 +39,8 @@ pub enum StdinError {
 #[derive(Debug)]
 pub(crate) struct Pending {
     bytes: Bytes,
+    /// The run they are meant for.
+    run: u64,
     _room: OwnedSemaphorePermit,
     reply: Option<Reply<Result<(), StdinError>>>,
 }
@@ -44,6 +50,8 @@ pub(crate) struct Pending {
 pub(crate) struct StdinQueue {
     room: Arc<Semaphore>,
     bytes: usize,
+    /// The newest run.
+    run: Arc<AtomicU64>,
     writes: mpsc::UnboundedSender<Pending>,
 }
 
@@ -54,17 +62,25 @@ impl StdinQueue {
         let queue = Self {
             room: Arc::new(Semaphore::new(bytes)),
             bytes,
+            run: Arc::default(),
             writes,
         };
         (queue, receiver)
     }
 
+    /// The number of the newest run, for whoever counts them.
+    pub(crate) fn run(&self) -> Arc<AtomicU64> {
+        Arc::clone(&self.run)
+    }
+
     /// Waits for room, then until the child's pipe has taken everything.
     pub(crate) async fn write(&self, bytes: Bytes) -> Result<(), StdinError> {
         let size = self.size(&bytes)?;
+        let run = self.run.load(Ordering::Relaxed);
         let room = Arc::clone(&self.room).acquire_many_owned(size).await;
+        let room = room.map_err(|_| StdinError::Gone)?;
         let (reply, answer) = Reply::new();
-        self.send(bytes, room.map_err(|_| StdinError::Gone)?, Some(reply))?;
+        self.send(bytes, run, room, Some(reply))?;
         answer.await.unwrap_or(Err(StdinError::Gone))
     }
 
@@ -76,11 +92,13 @@ impl StdinQueue {
             TryAcquireError::NoPermits => StdinError::Full,
             TryAcquireError::Closed => StdinError::Gone,
         })?;
-        self.send(bytes, room, None)
+        self.send(bytes, self.run.load(Ordering::Relaxed), room, None)
     }
 
+    /// The room it takes. A small one, or nothing, takes some too: it has to be remembered.
     fn size(&self, bytes: &Bytes) -> Result<u32, StdinError> {
-        let fits = u32::try_from(bytes.len()).ok();
+        let least = WRITE_BYTES.min(self.bytes);
+        let fits = u32::try_from(bytes.len().max(least)).ok();
         fits.filter(|size| *size as usize <= self.bytes)
             .ok_or(StdinError::Full)
     }
@@ -88,11 +106,13 @@ impl StdinQueue {
     fn send(
         &self,
         bytes: Bytes,
+        run: u64,
         room: OwnedSemaphorePermit,
         reply: Option<Reply<Result<(), StdinError>>>,
     ) -> Result<(), StdinError> {
         let write = Pending {
             bytes,
+            run,
             _room: room,
             reply,
         };
@@ -101,6 +121,10 @@ impl StdinQueue {
 }
 
 impl Pending {
+    pub(crate) fn is_for(&self, run: u64) -> bool {
+        self.run == run
+    }
+
     pub(crate) fn answer(self, result: Result<(), StdinError>) {
         if let Some(reply) = self.reply {
             reply.give(result);

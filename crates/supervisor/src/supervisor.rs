@@ -141,7 +141,8 @@ impl Supervisor {
             }
             StdinMode::Null | StdinMode::Inherit => (None, None),
         };
-        let driver = Driver::new(spec, Arc::clone(&shared), receiver, writes);
+        let newest_run = stdin.as_ref().map(StdinQueue::run).unwrap_or_default();
+        let driver = Driver::new(spec, Arc::clone(&shared), receiver, writes, newest_run);
         tokio::spawn(Box::new(driver).run());
         Self {
             shared,

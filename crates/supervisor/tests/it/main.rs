@@ -9,6 +9,7 @@ mod output;
 mod random_faults;
 mod readiness;
 mod restart;
+mod stdin;
 
 use std::fs;
 use std::future::Future;
