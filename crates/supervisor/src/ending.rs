@@ -21,13 +21,13 @@ const TRY_AGAIN_AT_MOST: Duration = Duration::from_secs(30);
 #[derive(Debug)]
 pub(crate) struct Ending {
     stopping: Stopping,
-    wait: Waiting,
+    wait: Wake,
     try_again: Duration,
 }
 
 /// How far the ending is.
 #[derive(Debug)]
-pub(crate) enum Progress {
+pub(crate) enum Remains {
     /// These are left, as far as is known.
     Left(Vec<u32>),
     /// Nothing is left of it.
@@ -37,7 +37,7 @@ pub(crate) enum Progress {
 }
 
 #[derive(Debug)]
-enum Waiting {
+enum Wake {
     /// Nothing to wait for: go on at once.
     Nothing,
     For {
@@ -57,7 +57,7 @@ impl Ending {
         }
         Self {
             stopping,
-            wait: Waiting::Nothing,
+            wait: Wake::Nothing,
             try_again: TRY_AGAIN,
         }
     }
@@ -65,7 +65,7 @@ impl Ending {
     /// Goes on by this ladder, which is harsher.
     pub(crate) fn hasten(&mut self, ladder: StopLadder) {
         self.stopping.hasten(ladder);
-        self.wait = Waiting::Nothing;
+        self.wait = Wake::Nothing;
     }
 
     /// Waits until there is something to do, and gives the census that was waited for.
@@ -75,8 +75,8 @@ impl Ending {
     /// Cancel safe: what is waited for is kept.
     pub(crate) async fn wake(&mut self) -> Option<Arc<Census>> {
         match &mut self.wait {
-            Waiting::Nothing => None,
-            Waiting::For { file, until } => {
+            Wake::Nothing => None,
+            Wake::For { file, until } => {
                 let ready = async {
                     // An error is as good as ready: whoever goes on will meet it.
                     drop(file.ready(Interest::READABLE | Interest::WRITABLE).await);
@@ -92,18 +92,18 @@ impl Ending {
                 }
                 None
             }
-            Waiting::Until(until) => {
+            Wake::Until(until) => {
                 sleep_until((*until).into()).await;
                 None
             }
-            Waiting::Census(answer) => {
+            Wake::Census(answer) => {
                 let answer = answer.await;
-                self.wait = Waiting::Nothing;
+                self.wait = Wake::Nothing;
                 match answer {
                     Ok(Ok(census)) => Some(census),
                     Ok(Err(error)) => {
                         tracing::error!(%error, "cannot look through the processes");
-                        self.wait = Waiting::Until(Instant::now() + TRY_AGAIN);
+                        self.wait = Wake::Until(Instant::now() + TRY_AGAIN);
                         None
                     }
                     Err(_) => None,
@@ -113,26 +113,26 @@ impl Ending {
     }
 
     /// Does what is to be done now.
-    pub(crate) fn go_on(&mut self, child: &mut Child, census: Option<&Census>) -> Progress {
+    pub(crate) fn go_on(&mut self, child: &mut Child, census: Option<&Census>) -> Remains {
         let wait = self.stopping.go_on(child, census);
         self.wait = match wait {
             Wait::Readable { fd, until } => wait_for(fd, Interest::READABLE, until),
             Wait::Writable { fd, until } => wait_for(fd, Interest::WRITABLE, until),
-            Wait::Until(until) => Waiting::Until(until),
+            Wait::Until(until) => Wake::Until(until),
             Wait::Census { not_before } => match not_before {
-                Some(moment) if moment > Instant::now() => Waiting::Until(moment),
-                _ => Waiting::Census(census::look(child.kin())),
+                Some(moment) if moment > Instant::now() => Wake::Until(moment),
+                _ => Wake::Census(census::look(child.kin())),
             },
-            Wait::Over(Ok(stopped)) => return Progress::Gone(Some(stopped)),
+            Wait::Over(Ok(stopped)) => return Remains::Gone(Some(stopped)),
             Wait::Over(Err(error)) => return self.failed(error),
-            _ => Waiting::Until(Instant::now() + TRY_AGAIN),
+            _ => Wake::Until(Instant::now() + TRY_AGAIN),
         };
-        Progress::Left(self.stopping.left().to_vec())
+        Remains::Left(self.stopping.left().to_vec())
     }
 
-    fn failed(&mut self, error: StopError) -> Progress {
+    fn failed(&mut self, error: StopError) -> Remains {
         let left = match error {
-            StopError::StatusLost { .. } => return Progress::Gone(None),
+            StopError::StatusLost { .. } => return Remains::Gone(None),
             StopError::StillAlive { pids } => pids,
             error => {
                 tracing::error!(
@@ -143,19 +143,19 @@ impl Ending {
             }
         };
         self.stopping = Stopping::new(StopLadder::kill_only());
-        self.wait = Waiting::Until(Instant::now() + self.try_again);
+        self.wait = Wake::Until(Instant::now() + self.try_again);
         self.try_again = (2 * self.try_again).min(TRY_AGAIN_AT_MOST);
-        Progress::Stuck(left)
+        Remains::Stuck(left)
     }
 }
 
-fn wait_for(fd: OwnedFd, interest: Interest, until: Option<Instant>) -> Waiting {
+fn wait_for(fd: OwnedFd, interest: Interest, until: Option<Instant>) -> Wake {
     match Watched::new(fd, interest) {
-        Ok(file) => Waiting::For { file, until },
+        Ok(file) => Wake::For { file, until },
         Err(error) => {
             tracing::warn!(%error, "cannot wait for a process");
             let soon = Instant::now() + Duration::from_millis(10);
-            Waiting::Until(until.map_or(soon, |until| until.min(soon)))
+            Wake::Until(until.map_or(soon, |until| until.min(soon)))
         }
     }
 }

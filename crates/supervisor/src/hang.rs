@@ -66,7 +66,7 @@ impl Serialize for HangKind {
 
 /// What [`HangWatch::check`] has to tell.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(crate) enum Verdict {
+pub(crate) enum HangNews {
     /// The child hangs.
     Hung {
         kind: HangKind,
@@ -165,6 +165,11 @@ impl HangPolicy {
         self
     }
 
+    /// How long a child may be silent.
+    pub(crate) fn silence_after(&self) -> Option<Duration> {
+        Some(self.silence?.after)
+    }
+
     /// How often CPU time must be sampled for [`HangWatch::on_cpu`]; `None` when it need not.
     pub(crate) fn cpu_interval(&self) -> Option<Duration> {
         let watch = self.idle_cpu?;
@@ -221,6 +226,11 @@ impl HangWatch {
         }
     }
 
+    /// Nobody can hear it: it is not judged by its silence.
+    pub(crate) fn forget_silence(&mut self) {
+        self.policy.silence = None;
+    }
+
     /// Nobody reads its progress any more: it is not judged by it.
     pub(crate) fn forget_progress(&mut self) {
         self.policy.progress = None;
@@ -238,7 +248,7 @@ impl HangWatch {
     }
 
     /// What is to be told at `now`, each thing once.
-    pub(crate) fn check(&mut self, now: Instant) -> Vec<Verdict> {
+    pub(crate) fn check(&mut self, now: Instant) -> Vec<HangNews> {
         let mut verdicts = Vec::new();
         // Ends, as what was told is due again only after a new sign of life.
         while let Some(due) = self.find_due(now) {
@@ -312,18 +322,18 @@ impl HangWatch {
         }
     }
 
-    fn tell(&mut self, (kind, watch, signs): (HangKind, Watch, Signs), now: Instant) -> Verdict {
+    fn tell(&mut self, (kind, watch, signs): (HangKind, Watch, Signs), now: Instant) -> HangNews {
         let told = Told {
             since: signs.last,
             is_over: false,
         };
         self.signs_mut(kind).told = signs.told.is_none().then_some(told);
         match signs.told {
-            Some(told) => Verdict::Recovered {
+            Some(told) => HangNews::Recovered {
                 kind,
                 lasted: signs.last.saturating_duration_since(told.since),
             },
-            None => Verdict::Hung {
+            None => HangNews::Hung {
                 kind,
                 lasted: now.saturating_duration_since(signs.last),
                 reaction: watch.reaction,

@@ -1,4 +1,4 @@
-//! What one run of a child has said, in bounded memory.
+//! What one run of a child has said, in bounded memory, as it came: whoever shows it redacts it.
 
 use std::time::Instant;
 
@@ -15,7 +15,7 @@ use crate::warnings::{Warning, Warnings};
 pub(crate) struct Journal {
     logs: [Log; 2],
     warnings: Warnings,
-    redaction: Redaction,
+    limits: LogLimits,
 }
 
 #[derive(Debug)]
@@ -24,16 +24,21 @@ struct Log {
     kept: BoundedLog,
 }
 
-impl Journal {
-    pub(crate) fn new(limits: &LogLimits, rate: LineRate, redaction: &Redaction) -> Self {
-        let log = || Log {
+impl Log {
+    fn new(limits: &LogLimits) -> Self {
+        Self {
             splitter: LineSplitter::default(),
             kept: BoundedLog::new(limits.clone()),
-        };
+        }
+    }
+}
+
+impl Journal {
+    pub(crate) fn new(limits: &LogLimits, rate: LineRate, redaction: &Redaction) -> Self {
         Self {
-            logs: [log(), log()],
+            logs: [Log::new(limits), Log::new(limits)],
             warnings: Warnings::new(redaction.clone(), rate),
-            redaction: redaction.clone(),
+            limits: limits.clone(),
         }
     }
 
@@ -75,6 +80,11 @@ impl Journal {
         found
     }
 
+    /// A new run says what comes from now on. How much may be logged goes on from the one before.
+    pub(crate) fn begin_run(&mut self) {
+        self.logs = [Log::new(&self.limits), Log::new(&self.limits)];
+    }
+
     /// What is to be logged because time has passed.
     pub(crate) fn check(&mut self, now: Instant) -> Option<Warning> {
         self.warnings.check(now)
@@ -91,29 +101,18 @@ impl Journal {
         (last, self.warnings.take_suppressed())
     }
 
-    /// The last lines of both outputs, those of stderr last, redacted.
-    pub(crate) fn last_lines(&self, most: usize) -> Vec<String> {
-        let of_each = Stream::BOTH.map(|stream| self.last_lines_of(stream, most));
-        of_each.into_iter().flatten().collect()
-    }
-
-    /// The last lines of one output, redacted, with one that has begun and not ended.
-    pub(crate) fn last_lines_of(&self, stream: Stream, most: usize) -> Vec<String> {
+    /// The last lines of one output as they came, with one that has begun and not ended.
+    pub(crate) fn last_lines(&self, stream: Stream, most: usize) -> Vec<String> {
         let Log { splitter, kept } = &self.logs[stream as usize];
         let begun = splitter.begun();
         let begun = (!begun.is_empty()).then(|| String::from_utf8_lossy(begun).into_owned());
-        let lines: Vec<String> = kept.lines().map(ToString::to_string).chain(begun).collect();
-        let newest = lines.len().saturating_sub(most);
-        lines[newest..]
-            .iter()
-            .map(|line| self.redaction.apply(line).into_owned())
-            .collect()
+        let mut lines: Vec<String> = kept.lines().map(ToString::to_string).chain(begun).collect();
+        lines.split_off(lines.len().saturating_sub(most))
     }
 
-    /// What is kept of one output, redacted, with a note where lines are left out.
+    /// What is kept of one output as it came, with a note where lines are left out.
     pub(crate) fn text(&self, stream: Stream) -> String {
-        let text = self.logs[stream as usize].kept.to_string();
-        self.redaction.apply(&text).into_owned()
+        self.logs[stream as usize].kept.to_string()
     }
 
     /// How many lines of one output came, and how many of them are not kept.

@@ -113,7 +113,7 @@ pub use exit::{Exit, ExitRules};
 pub use hang::{HangKind, HangPolicy};
 pub use health::{Health, UsageNow};
 pub use limits::{Exceeded, Limits};
-pub use output::{Piece, StdinMode, StdoutMode, Stream, Tail, TakenOutput, WhenFull};
+pub use output::{OutputMode, Piece, StdinMode, Stream, Tail, TakenOutput, WhenFull};
 pub use pool::{Condition, Member, NotAllStarted, Pool, PoolError, PoolSpec, Strategy};
 pub use rate::LineRate;
 pub use reaction::Reaction;

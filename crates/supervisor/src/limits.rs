@@ -7,6 +7,9 @@ use serde::{Serialize, Serializer};
 
 use crate::reaction::Reaction;
 
+/// A look at all processes of the system takes about a millisecond.
+const SHORTEST: Duration = Duration::from_millis(100);
+
 /// What a child and all its descendants together may use; nothing is limited by default.
 ///
 /// A tree may be over a limit for some time, 10 s by default, before anything is done about it. These
@@ -127,7 +130,7 @@ impl Limits {
     /// How often to sample; `None` when nothing is limited.
     pub(crate) fn interval(&self) -> Option<Duration> {
         let limited = self.cpu_percent.is_some() || self.resident_bytes.is_some();
-        limited.then_some(self.sample_every)
+        limited.then_some(self.sample_every.max(SHORTEST))
     }
 }
 

@@ -114,7 +114,7 @@ impl Machine {
                 self.phase = Phase::Stopped;
                 Act::Nothing
             }
-            // What is being started cannot be called back: it is ended as soon as it is there.
+            // It is called back if it has not begun, and else ended as soon as it is there.
             Phase::Spawning => Act::Nothing,
             Phase::Unready { .. } | Phase::Running { .. } => self.end(Way::Stop, Then::Start),
             Phase::Ending { .. } => Act::Hasten,
@@ -122,8 +122,9 @@ impl Machine {
     }
 
     /// Somebody wants it to run anew.
-    pub(crate) fn restart(&mut self) -> Act {
+    pub(crate) fn restart(&mut self, now: Instant) -> Act {
         self.order = Order::Up;
+        self.restarts.on_order(self.ready_for(now));
         match &mut self.phase {
             Phase::Stopped | Phase::Failed(_) => {
                 self.restarts.begin_anew();

@@ -42,7 +42,7 @@ pub enum StdinMode {
 /// Where a child's stdout or stderr goes.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 #[non_exhaustive]
-pub enum StdoutMode {
+pub enum OutputMode {
     /// Into the bounded log, and to every [`Tail`].
     #[default]
     Log,
@@ -108,7 +108,7 @@ pub(crate) struct TailEnd {
     all_dropped_bytes: Arc<AtomicU64>,
 }
 
-/// Our end of one run's stdout or stderr, as [`StdoutMode::Take`] gives it.
+/// Our end of one run's stdout or stderr, as [`OutputMode::Take`] gives it.
 ///
 /// Reading from it counts as output of the child. It ends when nobody holds the other end any more.
 #[derive(Debug)]

@@ -6,6 +6,7 @@ mod probe;
 use std::fmt;
 use std::future::pending;
 use std::io::{self, PipeReader, Read};
+use std::time::Duration;
 
 use longtake_process::{Command, set_nonblocking};
 use memchr::memmem;
@@ -15,14 +16,16 @@ use tokio::task::JoinHandle;
 pub(crate) use self::notify::Notification;
 use self::notify::NotifySocket;
 use self::probe::{http, tcp};
-use crate::output::Stream;
 use crate::watched::Watched;
 
 /// The variable that tells a child the number of its notification file.
 const NOTIFY_FD: &str = "NOTIFY_FD";
 
+/// The variable that tells a child how long it may be silent.
+const WATCHDOG_USEC: &str = "WATCHDOG_USEC";
+
 /// What our own supervisor may have told us. A child that inherited it would speak for us.
-const OURS: [&str; 4] = ["NOTIFY_SOCKET", NOTIFY_FD, "WATCHDOG_USEC", "WATCHDOG_PID"];
+const OURS: [&str; 4] = ["NOTIFY_SOCKET", NOTIFY_FD, WATCHDOG_USEC, "WATCHDOG_PID"];
 
 /// When a child that was started counts as ready.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
@@ -38,7 +41,8 @@ pub enum Readiness {
     NotifyFd,
     /// When it sends `READY=1` as `sd_notify(3)` says. The address is in the variable `NOTIFY_SOCKET`. Only
     /// what our user, root or the child's user sends counts. `WATCHDOG=1` counts as output of the child,
-    /// `STATUS=` is told in events and in health.
+    /// whose variable `WATCHDOG_USEC` says how long it may be silent; `STATUS=` is told in events, once a
+    /// second at most, and in health.
     SdNotify,
     /// When something listens at this `HOST:PORT`. It is tried every 200 ms.
     Tcp(String),
@@ -85,8 +89,13 @@ impl fmt::Display for NeverReady {
 }
 
 impl Readiness {
-    /// Prepares a command that is about to be started. Must be called within a runtime.
-    pub(crate) fn prepare(&self, command: &mut Command) -> io::Result<Waiting> {
+    /// Prepares a command that is about to be started; `silence` is how long it may be silent. Must be called
+    /// within a runtime.
+    pub(crate) fn prepare(
+        &self,
+        command: &mut Command,
+        silence: Option<Duration>,
+    ) -> io::Result<Waiting> {
         for name in OURS {
             command.env_remove(name);
         }
@@ -100,7 +109,13 @@ impl Readiness {
                 command.env(NOTIFY_FD, number.to_string());
                 Waiting::NotifyFd(Watched::new(reader, Interest::READABLE)?)
             }
-            Self::SdNotify => Waiting::Notify(NotifySocket::open(command)?),
+            Self::SdNotify => {
+                // Whoever finds it sends `WATCHDOG=1` twice in that time, see `sd_watchdog_enabled(3)`.
+                if let Some(silence) = silence {
+                    command.env(WATCHDOG_USEC, silence.as_micros().to_string());
+                }
+                Waiting::Notify(NotifySocket::open(command)?)
+            }
             Self::Tcp(_) | Self::Http { .. } => Waiting::Probe {
                 what: self.clone(),
                 task: None,
@@ -116,7 +131,7 @@ impl Waiting {
     }
 
     /// Whether this line says that the child is ready.
-    pub(crate) fn on_line(&self, _stream: Stream, line: &[u8]) -> bool {
+    pub(crate) fn on_line(&self, line: &[u8]) -> bool {
         matches!(self, Self::Line(text) if memmem::find(line, text).is_some())
     }
 
@@ -135,14 +150,14 @@ impl Waiting {
     /// # Cancel safety
     ///
     /// Cancel safe.
-    pub(crate) async fn ready(&mut self) -> Result<Heard, NeverReady> {
+    pub(crate) async fn ready(&mut self) -> Result<Said, NeverReady> {
         match self {
-            Self::Nothing => Ok(Heard::Ready),
+            Self::Nothing => Ok(Said::Ready),
             Self::Line(_) => pending().await,
-            Self::NotifyFd(pipe) => line_break(pipe).await.map(|()| Heard::Ready),
+            Self::NotifyFd(pipe) => line_break(pipe).await.map(|()| Said::Ready),
             Self::Notify(socket) => Ok(match socket.next().await {
-                Notification::Ready => Heard::Ready,
-                other => Heard::Notification(other),
+                Notification::Ready => Said::Ready,
+                other => Said::Notification(other),
             }),
             Self::Probe { what, task } => {
                 let Probing(task) = task.get_or_insert_with(|| probe(what.clone()));
@@ -150,7 +165,7 @@ impl Waiting {
                     tracing::error!(%error, "probe ended");
                     return pending().await;
                 }
-                Ok(Heard::Ready)
+                Ok(Said::Ready)
             }
         }
     }
@@ -170,7 +185,7 @@ impl Waiting {
 
 /// What came while the child was waited for.
 #[derive(Debug, PartialEq, Eq)]
-pub(crate) enum Heard {
+pub(crate) enum Said {
     Ready,
     /// Not that it is ready, but something else.
     Notification(Notification),

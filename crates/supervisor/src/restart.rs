@@ -219,6 +219,13 @@ impl Restarts {
         self.enter_window(start)
     }
 
+    /// The child is ended by order, after it had been ready for `ran`.
+    pub(crate) fn on_order(&mut self, ran: Option<Duration>) {
+        if ran.is_some_and(|ran| ran >= self.policy.healthy_after) {
+            self.forget_failures();
+        }
+    }
+
     /// Somebody ordered a start after a stop or a failure: whatever was before counts no more.
     pub(crate) fn begin_anew(&mut self) {
         self.forget_failures();

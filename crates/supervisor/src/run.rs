@@ -15,8 +15,8 @@ use tokio::time::sleep_until;
 use crate::ending::Ending;
 use crate::hang::HangWatch;
 use crate::last_output::LastOutput;
-use crate::output::{ReadProgress, StdoutMode, Stream, TakenOutput};
-use crate::readiness::{Heard, NeverReady, Notification, Waiting};
+use crate::output::{OutputMode, ReadProgress, Stream, TakenOutput};
+use crate::readiness::{NeverReady, Notification, Said, Waiting};
 use crate::report::Cause;
 use crate::sampler::Sampler;
 use crate::spec::ChildSpec;
@@ -24,7 +24,7 @@ use crate::stdin::StdinPipe;
 use crate::watched::Watched;
 
 /// How much of an output is read before anything else has a turn.
-const READ_AT_ONCE: usize = 1 << 20;
+const READ_AT_ONCE: usize = 256 << 10;
 
 /// A pidfd is readable before the status can be had while a debugger holds the zombie.
 pub(crate) const HELD_ZOMBIE: Duration = Duration::from_millis(10);
@@ -53,8 +53,13 @@ pub(crate) struct Run {
     pub(crate) last_output: Arc<LastOutput>,
     /// Its leader is dead, but somebody holds it (a debugger): when to ask again.
     pub(crate) look_again: Option<Instant>,
+    /// What it said of itself and was told, and when it may be told more.
+    pub(crate) told_status: Option<String>,
+    pub(crate) tell_status_at: Option<Instant>,
     pidfd: Watched<OwnedFd>,
     outputs: [Option<Watched<PipeReader>>; 2],
+    /// An output of it was taken.
+    is_taken: bool,
     /// As long as it is not ready, or goes on to tell of itself.
     waiting: Option<Waiting>,
     progress: Option<LineReader>,
@@ -82,6 +87,14 @@ struct LineReader {
     read: ReadProgress,
 }
 
+/// What a run is followed by.
+pub(crate) struct Files {
+    pidfd: Watched<OwnedFd>,
+    outputs: [Option<Watched<PipeReader>>; 2],
+    stdin: Option<StdinPipe>,
+    last_output: Arc<LastOutput>,
+}
+
 /// The parts of a run that has just begun, which others hold.
 #[derive(Default)]
 pub(crate) struct Taken {
@@ -89,38 +102,48 @@ pub(crate) struct Taken {
     pub(crate) stderr: Option<TakenOutput>,
 }
 
-impl Run {
-    /// Must be called within a runtime. On an error the child is dropped, and thereby killed.
-    pub(crate) fn new(
-        number: u64,
-        mut child: Child,
-        waiting: Waiting,
-        spec: &ChildSpec,
-    ) -> io::Result<(Self, Taken)> {
-        let started = Instant::now();
-        let last_output = Arc::new(LastOutput::default());
+impl Files {
+    /// Must be called within a runtime.
+    pub(crate) fn open(child: &mut Child, spec: &ChildSpec) -> io::Result<(Self, Taken)> {
         let pidfd = child.as_fd().try_clone_to_owned()?;
-        let pidfd = Watched::new(pidfd, Interest::READABLE)?;
+        let mut files = Self {
+            pidfd: Watched::new(pidfd, Interest::READABLE)?,
+            outputs: [None, None],
+            stdin: child.take_stdin().map(StdinPipe::new).transpose()?,
+            last_output: Arc::new(LastOutput::default()),
+        };
         let mut taken = Taken::default();
-        let mut outputs = [None, None];
         for (stream, mode) in [(Stream::Stdout, spec.stdout), (Stream::Stderr, spec.stderr)] {
             let pipe = match stream {
                 Stream::Stdout => child.take_stdout(),
                 Stream::Stderr => child.take_stderr(),
             };
             let Some(pipe) = pipe else { continue };
-            if mode == StdoutMode::Take {
-                let theirs = TakenOutput::new(pipe, child.pid(), Arc::clone(&last_output))?;
+            if mode == OutputMode::Take {
+                let noted = Arc::clone(&files.last_output);
+                let theirs = TakenOutput::new(pipe, child.pid(), noted)?;
                 match stream {
                     Stream::Stdout => taken.stdout = Some(theirs),
                     Stream::Stderr => taken.stderr = Some(theirs),
                 }
             } else {
                 set_nonblocking(&pipe)?;
-                outputs[stream as usize] = Some(Watched::new(pipe, Interest::READABLE)?);
+                files.outputs[stream as usize] = Some(Watched::new(pipe, Interest::READABLE)?);
             }
         }
-        let stdin = child.take_stdin().map(StdinPipe::new).transpose()?;
+        Ok((files, taken))
+    }
+}
+
+impl Run {
+    pub(crate) fn new(
+        number: u64,
+        child: Child,
+        files: Files,
+        waiting: Waiting,
+        spec: &ChildSpec,
+    ) -> Self {
+        let started = Instant::now();
         let mut hang = HangWatch::new(&spec.hang, started, spec.grace);
         let progress = spec.progress.as_ref().and_then(|reader| {
             unless_it_panics(child.pid(), || reader.make()).map(|read| LineReader {
@@ -128,31 +151,33 @@ impl Run {
                 read,
             })
         });
-        if spec.progress.is_some() && progress.is_none() {
+        if progress.is_none() {
             hang.forget_progress();
         }
-        let readiness_lines = waiting.wants_lines().then(Default::default);
-        let sampler = Sampler::needed_by(spec, child.kin(), started);
+        let is_taken = [spec.stdout, spec.stderr].contains(&OutputMode::Take);
         let run = Self {
             number,
-            child,
             started,
             ready: false,
             cause: Cause::Exit,
             reported: false,
             ending: None,
             hang,
-            sampler,
-            stdin,
-            last_output,
+            sampler: Sampler::needed_by(spec, child.kin(), started),
+            stdin: files.stdin,
+            last_output: files.last_output,
             look_again: None,
-            pidfd,
-            outputs,
+            told_status: None,
+            tell_status_at: None,
+            pidfd: files.pidfd,
+            outputs: files.outputs,
+            is_taken,
+            readiness_lines: waiting.wants_lines().then(Default::default),
             waiting: Some(waiting),
             progress,
-            readiness_lines,
+            child,
         };
-        Ok((run, taken))
+        run.judged_by_what_is_heard()
     }
 
     /// Waits until something happens to it. `read` says that somebody has room for output.
@@ -247,7 +272,7 @@ impl Run {
         let mut ready = false;
         if let (Some(splitters), Some(waiting)) = (&mut self.readiness_lines, &mut self.waiting) {
             splitters[stream as usize].push(bytes, |line| {
-                ready |= waiting.on_line(stream, line.bytes());
+                ready |= waiting.on_line(line.bytes());
             });
         }
         ready
@@ -272,6 +297,16 @@ impl Run {
         self.ending = Some(Ending::begin(ladder, pipe));
     }
 
+    /// Whether anything that it says can be heard: by us, or by whoever took an output.
+    pub(crate) fn is_heard(&self) -> bool {
+        self.is_taken || self.outputs.iter().any(Option::is_some)
+    }
+
+    /// Whether it counts as ready as soon as it runs.
+    pub(crate) fn is_ready_at_once(&self) -> bool {
+        self.waiting.as_ref().is_some_and(Waiting::is_over)
+    }
+
     /// Whether anybody looks at its lines beside the log.
     pub(crate) fn is_watched(&self) -> bool {
         self.progress.is_some() || self.readiness_lines.is_some()
@@ -281,6 +316,14 @@ impl Run {
     pub(crate) fn waiting_is_over(&mut self) {
         self.waiting = None;
         self.readiness_lines = None;
+    }
+
+    /// Silence says nothing of a child that nobody can hear.
+    fn judged_by_what_is_heard(mut self) -> Self {
+        if !self.is_heard() {
+            self.hang.forget_silence();
+        }
+        self
     }
 
     pub(crate) fn uptime(&self, now: Instant) -> Duration {
@@ -326,8 +369,8 @@ async fn tell(waiting: &mut Option<Waiting>, is_ready: bool) -> Happened {
     match waiting {
         Some(waiting) if is_ready => Happened::Notified(waiting.notification().await),
         Some(waiting) => match waiting.ready().await {
-            Ok(Heard::Ready) => Happened::Ready(Ok(())),
-            Ok(Heard::Notification(other)) => Happened::Notified(other),
+            Ok(Said::Ready) => Happened::Ready(Ok(())),
+            Ok(Said::Notification(other)) => Happened::Notified(other),
             Err(never) => Happened::Ready(Err(never)),
         },
         None => pending().await,

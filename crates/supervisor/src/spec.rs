@@ -8,7 +8,7 @@ use longtake_process::{Command, LogLimits, Signal, StopLadder};
 
 use crate::hang::HangPolicy;
 use crate::limits::Limits;
-use crate::output::{ProgressReader, StdinMode, StdoutMode};
+use crate::output::{OutputMode, ProgressReader, StdinMode};
 use crate::rate::LineRate;
 use crate::readiness::Readiness;
 use crate::redaction::Redaction;
@@ -46,8 +46,8 @@ pub struct ChildSpec {
     pub(crate) restart_stop: StopLadder,
     pub(crate) stdin: StdinMode,
     pub(crate) stdin_bytes: usize,
-    pub(crate) stdout: StdoutMode,
-    pub(crate) stderr: StdoutMode,
+    pub(crate) stdout: OutputMode,
+    pub(crate) stderr: OutputMode,
     pub(crate) log: LogLimits,
     pub(crate) line_rate: LineRate,
     pub(crate) redaction: Redaction,
@@ -80,8 +80,8 @@ impl ChildSpec {
                 .kill_within(Duration::from_secs(2)),
             stdin: StdinMode::Null,
             stdin_bytes: 1 << 20,
-            stdout: StdoutMode::Log,
-            stderr: StdoutMode::Log,
+            stdout: OutputMode::Log,
+            stderr: OutputMode::Log,
             log: LogLimits::default().first(20).errors(16).last(50),
             line_rate: LineRate::default(),
             redaction: Redaction::default(),
@@ -204,14 +204,14 @@ impl ChildSpec {
 
     /// Sets where its stdout goes, into the log by default.
     #[must_use]
-    pub fn stdout(mut self, mode: StdoutMode) -> Self {
+    pub fn stdout(mut self, mode: OutputMode) -> Self {
         self.stdout = mode;
         self
     }
 
     /// Sets where its stderr goes, into the log by default.
     #[must_use]
-    pub fn stderr(mut self, mode: StdoutMode) -> Self {
+    pub fn stderr(mut self, mode: OutputMode) -> Self {
         self.stderr = mode;
         self
     }

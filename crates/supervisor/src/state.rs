@@ -27,7 +27,7 @@ pub enum State {
     Running,
     /// It will be started: after a delay, or as soon as the one before it is gone.
     Restarting,
-    /// It is being ended.
+    /// It is being ended, or has ended by itself and what it left behind is being cleared away.
     Stopping,
     /// It will not be started again: it failed too often, or in a way that no restart can mend.
     Failed,

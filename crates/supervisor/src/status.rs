@@ -80,6 +80,7 @@ impl Status {
             self.exits.push_back(exit);
         }
         self.last_report = Some(Arc::clone(report));
+        self.started = None;
         self.hangs.clear();
         self.over_limit = false;
         self.usage = None;
@@ -95,7 +96,7 @@ impl Status {
             order: self.order,
             state: self.state,
             pid: self.pid,
-            uptime: self.started.filter(|_| self.pid.is_some()).map(ago),
+            uptime: self.started.map(ago),
             restart_count: self.restarts,
             last_restart: self.last_restart.map(ago),
             failures: if is_healthy { 0 } else { self.failures },

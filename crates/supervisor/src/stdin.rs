@@ -14,9 +14,6 @@ use tokio::sync::{OwnedSemaphorePermit, Semaphore, TryAcquireError, mpsc};
 use crate::reply::Reply;
 use crate::watched::Watched;
 
-/// What remembering one write takes, whatever its size.
-const WRITE_BYTES: usize = 128;
-
 /// Why bytes did not reach the stdin of a child.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
 #[non_exhaustive]
@@ -95,10 +92,9 @@ impl StdinQueue {
         self.send(bytes, self.run.load(Ordering::Relaxed), room, None)
     }
 
-    /// The room it takes. A small one, or nothing, takes some too: it has to be remembered.
+    /// The room it takes. Nothing takes some too: it has to be remembered.
     fn size(&self, bytes: &Bytes) -> Result<u32, StdinError> {
-        let least = WRITE_BYTES.min(self.bytes);
-        let fits = u32::try_from(bytes.len().max(least)).ok();
+        let fits = u32::try_from(bytes.len().max(1)).ok();
         fits.filter(|size| *size as usize <= self.bytes)
             .ok_or(StdinError::Full)
     }

@@ -9,11 +9,12 @@ use longtake_process::{Signal, StopLadder};
 use parking_lot::Mutex;
 use tokio::sync::{Notify, mpsc};
 
-use crate::driver::{Command, Driver};
+use crate::driver::{Driver, Request};
 use crate::event::{Event, EventKind, Events, Heard, Hub};
 use crate::health::Health;
 use crate::journal::Journal;
-use crate::output::{StdinMode, Stream, Tail, TakenOutput, WhenFull};
+use crate::output::{OutputMode, StdinMode, Stream, Tail, TakenOutput, WhenFull};
+use crate::redaction::Redaction;
 use crate::reply::Reply;
 use crate::report::Report;
 use crate::spec::ChildSpec;
@@ -32,7 +33,7 @@ use crate::stdin::{StdinError, StdinQueue};
 ///
 /// # tokio::runtime::Builder::new_current_thread().enable_all().build()?.block_on(async {
 /// let spec = ChildSpec::new("sleeper", || {
-///     let mut command = Command::new("sleep");
+///     let mut command = Request::new("sleep");
 ///     command.arg("1000");
 ///     command
 /// });
@@ -47,7 +48,7 @@ use crate::stdin::{StdinError, StdinQueue};
 #[derive(Clone)]
 pub struct Supervisor {
     shared: Arc<Shared>,
-    commands: mpsc::Sender<Command>,
+    requests: mpsc::Sender<Request>,
     /// If it is a pipe of ours.
     stdin: Option<StdinQueue>,
 }
@@ -59,6 +60,14 @@ pub enum StartError {
     /// The first try failed. It is tried again as the policy says.
     #[error("child failed: {0}")]
     Failed(Arc<Report>),
+    /// Nothing is started as long as these processes of the run before live on after `SIGKILL`.
+    #[error("processes {pids:?} of the run before of child {name} still alive after SIGKILL")]
+    InTheWay {
+        /// Its name.
+        name: Arc<str>,
+        /// Their process ids.
+        pids: Vec<u32>,
+    },
     /// It was stopped before it was ready.
     #[error("child {name} was stopped before it was ready")]
     Stopped {
@@ -86,6 +95,12 @@ pub enum EndError {
         /// Their process ids.
         pids: Vec<u32>,
     },
+    /// Its start hangs, at an exec from a disk that does, say. It is ended as soon as it has started.
+    #[error("child {name} hangs in its start")]
+    StillStarting {
+        /// Its name.
+        name: Arc<str>,
+    },
     /// It was ordered to run again before it was gone.
     #[error("child {name} was started again")]
     StartedAgain {
@@ -105,6 +120,9 @@ pub enum EndError {
 pub(crate) struct Shared {
     pub(crate) name: Arc<str>,
     pub(crate) hub: Arc<Hub>,
+    redaction: Redaction,
+    /// Which outputs are given out by [`Supervisor::take_stdout`] and its kin.
+    takes: [bool; 2],
     pub(crate) status: Mutex<Status>,
     /// What the present run has said, or the last one.
     pub(crate) journal: Mutex<Journal>,
@@ -128,12 +146,14 @@ impl Supervisor {
         let shared = Arc::new(Shared {
             name: Arc::clone(&spec.name),
             hub,
+            redaction: spec.redaction.clone(),
+            takes: [spec.stdout, spec.stderr].map(|mode| mode == OutputMode::Take),
             status: Mutex::default(),
             journal: Mutex::new(Journal::new(&spec.log, spec.line_rate, &spec.redaction)),
             taken: Mutex::default(),
             taken_news: Notify::new(),
         });
-        let (commands, receiver) = mpsc::channel(16);
+        let (requests, receiver) = mpsc::channel(16);
         let (stdin, writes) = match spec.stdin {
             StdinMode::Control | StdinMode::Data => {
                 let (queue, writes) = StdinQueue::new(spec.stdin_bytes);
@@ -146,7 +166,7 @@ impl Supervisor {
         tokio::spawn(Box::new(driver).run());
         Self {
             shared,
-            commands,
+            requests,
             stdin,
         }
     }
@@ -169,7 +189,7 @@ impl Supervisor {
     ///
     /// Dropping the future takes nothing back: the child is started.
     pub async fn start(&self) -> Result<u32, StartError> {
-        self.started_by(Command::Start).await
+        self.started_by(Request::Start).await
     }
 
     /// Ends the child, if it runs, and starts it at once, also in the middle of a delay; waits until it
@@ -183,7 +203,7 @@ impl Supervisor {
     ///
     /// As [`start`](Self::start).
     pub async fn restart(&self) -> Result<u32, StartError> {
-        self.started_by(Command::Restart).await
+        self.started_by(Request::Restart).await
     }
 
     /// Stops the child by the ladder of its spec, and waits until nothing of it is left.
@@ -233,7 +253,7 @@ impl Supervisor {
     /// does not run.
     pub async fn signal(&self, signal: Signal) -> bool {
         let (reply, answer) = Reply::new();
-        let sent = self.commands.send(Command::Signal(signal, reply)).await;
+        let sent = self.requests.send(Request::Signal(signal, reply)).await;
         sent.is_ok() && answer.await.unwrap_or(false)
     }
 
@@ -263,7 +283,7 @@ impl Supervisor {
         while self.state() != state {
             let heard = tokio::select! {
                 heard = events.next() => heard,
-                () = self.commands.closed() => None,
+                () = self.requests.closed() => None,
             };
             match heard {
                 Some(Heard::Event(event)) if self.reached(&event, state) => break,
@@ -294,7 +314,9 @@ impl Supervisor {
     /// note in brackets where lines are left out.
     #[must_use]
     pub fn log(&self, stream: Stream) -> String {
-        self.shared.journal.lock().text(stream)
+        let text = self.shared.journal.lock().text(stream);
+        let lines = text.lines().map(|line| self.shared.redaction.apply(line));
+        lines.flat_map(|line| [line, "\n".into()]).collect()
     }
 
     /// How many lines of an output of the present run came, and how many of them are not kept.
@@ -307,25 +329,27 @@ impl Supervisor {
     pub async fn tail(&self, when_full: WhenFull) -> Tail {
         let (tail, end) = Tail::new(when_full);
         // If the driver is gone, so is the other end, and the tail says so.
-        drop(self.commands.send(Command::Tail(end)).await);
+        drop(self.requests.send(Request::Tail(end)).await);
         tail
     }
 
-    /// Waits for our end of stdout of a run, each of which is given out once.
+    /// Waits for our end of stdout of a run, each of which is given out once. `None` if stdout is not
+    /// [`OutputMode::Take`], or the runtime of the supervisor has ended.
     ///
     /// # Cancel safety
     ///
     /// Cancel safe: it is taken or it stays.
-    pub async fn take_stdout(&self) -> TakenOutput {
+    pub async fn take_stdout(&self) -> Option<TakenOutput> {
         self.take(Stream::Stdout).await
     }
 
-    /// Waits for our end of stderr of a run, each of which is given out once.
+    /// Waits for our end of stderr of a run, each of which is given out once. `None` if stderr is not
+    /// [`OutputMode::Take`], or the runtime of the supervisor has ended.
     ///
     /// # Cancel safety
     ///
     /// Cancel safe: it is taken or it stays.
-    pub async fn take_stderr(&self) -> TakenOutput {
+    pub async fn take_stderr(&self) -> Option<TakenOutput> {
         self.take(Stream::Stderr).await
     }
 
@@ -361,21 +385,24 @@ impl Supervisor {
     ///
     /// As [`write_stdin`](Self::write_stdin).
     pub async fn close_stdin(&self) -> Result<(), StdinError> {
+        if self.stdin.is_none() {
+            return Err(StdinError::NoPipe);
+        }
         let (reply, answer) = Reply::new();
-        let sent = self.commands.send(Command::CloseStdin(reply)).await;
+        let sent = self.requests.send(Request::CloseStdin(reply)).await;
         sent.map_err(|_| StdinError::Gone)?;
         answer.await.unwrap_or(Err(StdinError::Gone))
     }
 
     async fn started_by(
         &self,
-        command: impl FnOnce(Reply<Result<u32, StartError>>) -> Command,
+        command: impl FnOnce(Reply<Result<u32, StartError>>) -> Request,
     ) -> Result<u32, StartError> {
         let gone = || StartError::Gone {
             name: Arc::clone(&self.shared.name),
         };
         let (reply, answer) = Reply::new();
-        let sent = self.commands.send(command(reply)).await;
+        let sent = self.requests.send(command(reply)).await;
         sent.map_err(|_| gone())?;
         answer.await.unwrap_or_else(|_| Err(gone()))
     }
@@ -385,7 +412,7 @@ impl Supervisor {
             name: Arc::clone(&self.shared.name),
         };
         let (reply, answer) = Reply::new();
-        let sent = self.commands.send(Command::Stop(ladder, reply)).await;
+        let sent = self.requests.send(Request::Stop(ladder, reply)).await;
         sent.map_err(|_| gone())?;
         answer.await.unwrap_or_else(|_| Err(gone()))
     }
@@ -393,14 +420,14 @@ impl Supervisor {
     /// Has it started, without waiting for that.
     pub(crate) async fn begin_start(&self) {
         // Nobody waits for the answer; if the driver is gone there is nothing to start.
-        drop(self.commands.send(Command::Start(Reply::new().0)).await);
+        drop(self.requests.send(Request::Start(Reply::new().0)).await);
     }
 
     /// Has it stopped, without waiting for that.
     pub(crate) async fn begin_stop(&self) {
         drop(
-            self.commands
-                .send(Command::Stop(None, Reply::new().0))
+            self.requests
+                .send(Request::Stop(None, Reply::new().0))
                 .await,
         );
     }
@@ -408,7 +435,7 @@ impl Supervisor {
     pub(crate) fn downgrade(&self) -> WeakSupervisor {
         WeakSupervisor {
             shared: Arc::clone(&self.shared),
-            commands: self.commands.downgrade(),
+            requests: self.requests.downgrade(),
             stdin: self.stdin.clone(),
         }
     }
@@ -418,17 +445,23 @@ impl Supervisor {
             && matches!(event.kind, EventKind::State { to, .. } if to == state)
     }
 
-    async fn take(&self, stream: Stream) -> TakenOutput {
+    async fn take(&self, stream: Stream) -> Option<TakenOutput> {
+        if !self.shared.takes[stream as usize] {
+            return None;
+        }
         loop {
             let news = self.shared.taken_news.notified();
             let mut news = std::pin::pin!(news);
             // From here on no news is missed.
             news.as_mut().enable();
             let output = self.shared.taken.lock()[stream as usize].take();
-            if let Some(output) = output {
+            if output.is_some() {
                 return output;
             }
-            news.await;
+            tokio::select! {
+                () = news => {}
+                () = self.requests.closed() => return None,
+            }
         }
     }
 }
@@ -445,7 +478,7 @@ impl fmt::Debug for Supervisor {
 /// A handle that does not keep the supervisor going.
 pub(crate) struct WeakSupervisor {
     shared: Arc<Shared>,
-    commands: mpsc::WeakSender<Command>,
+    requests: mpsc::WeakSender<Request>,
     stdin: Option<StdinQueue>,
 }
 
@@ -457,15 +490,30 @@ impl WeakSupervisor {
     pub(crate) fn upgrade(&self) -> Option<Supervisor> {
         Some(Supervisor {
             shared: Arc::clone(&self.shared),
-            commands: self.commands.upgrade()?,
+            requests: self.requests.upgrade()?,
             stdin: self.stdin.clone(),
         })
     }
 }
 
 impl Shared {
+    /// The last lines of both outputs, those of stderr last, redacted.
+    pub(crate) fn last_lines(&self, most: usize) -> Vec<String> {
+        let of_each = Stream::BOTH.map(|stream| self.last_lines_of(stream, most));
+        of_each.into_iter().flatten().collect()
+    }
+
+    fn last_lines_of(&self, stream: Stream, most: usize) -> Vec<String> {
+        // What redacting takes is not taken from whoever reads the child.
+        let lines = self.journal.lock().last_lines(stream, most);
+        let clean = lines
+            .iter()
+            .map(|line| self.redaction.apply(line).into_owned());
+        clean.collect()
+    }
+
     fn health(&self) -> Health {
-        let recent_errors = self.journal.lock().last_lines_of(Stream::Stderr, 5);
+        let recent_errors = self.last_lines_of(Stream::Stderr, 5);
         let now = tokio::time::Instant::now().into_std();
         let mut health = self.status.lock().health(&self.name, now);
         health.recent_errors = recent_errors;

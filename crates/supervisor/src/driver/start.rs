@@ -2,63 +2,136 @@
 
 use std::error::Error;
 use std::io;
+use std::sync::Arc;
+use std::time::{Duration, Instant};
 
 use longtake_process::{Child, Command, Input, Output, SpawnError};
-use tokio::sync::Semaphore;
-use tokio::task::{JoinError, JoinHandle, spawn_blocking};
+use tokio::sync::{Notify, Semaphore};
+use tokio::task::{JoinHandle, spawn_blocking};
 
-use crate::output::{StdinMode, StdoutMode};
-use crate::readiness::Waiting;
+use crate::output::{OutputMode, StdinMode};
+use crate::run::{Files, Run, Taken};
 use crate::spec::ChildSpec;
 
-/// How many children of this process are started at once: an exec from a disk that hangs holds up one thread
-/// of the runtime's, and must not take them all.
-static STARTS: Semaphore = Semaphore::const_new(8);
+/// How many children of this process are started at once. A start that hangs, at an exec from a disk that does,
+/// holds one thread of the runtime's, and they must not all be taken.
+static STARTS: Semaphore = Semaphore::const_new(32);
+
+/// A start under way. If it is dropped, what was started is killed.
+pub(super) struct Starting {
+    done: JoinHandle<Result<Started, NotStarted>>,
+    call_back: Arc<Notify>,
+    hangs_at: Option<Instant>,
+}
 
 /// What was started.
 pub(super) struct Started {
-    pub(super) child: Child,
-    pub(super) waiting: Waiting,
+    pub(super) run: Box<Run>,
+    pub(super) taken: Taken,
 }
 
 /// Why nothing was started.
 #[derive(Debug)]
-pub(super) struct NotStarted {
-    pub(super) reason: String,
-    pub(super) errno: Option<i32>,
+pub(super) enum NotStarted {
+    /// It was not wanted any more before it had begun.
+    CalledBack,
+    Failed {
+        reason: String,
+        errno: Option<i32>,
+    },
 }
 
-/// Begins to start a run. If the handle is dropped first, what was started is killed.
-pub(super) fn start(spec: ChildSpec) -> JoinHandle<Result<Started, NotStarted>> {
-    tokio::spawn(async move {
-        let _turn = STARTS.acquire().await;
-        let started = spawn_blocking(move || try_start(&spec)).await;
-        flatten(started)
-    })
-}
+impl Starting {
+    /// Begins to start a run.
+    pub(super) fn begin(spec: ChildSpec, run: u64) -> Self {
+        let call_back = Arc::new(Notify::new());
+        let called_back = Arc::clone(&call_back);
+        let done = tokio::spawn(async move {
+            let _turn = tokio::select! {
+                biased;
+                () = called_back.notified() => return Err(NotStarted::CalledBack),
+                turn = STARTS.acquire() => turn,
+            };
+            let started = spawn_blocking(move || try_start(&spec, run)).await;
+            // A panic in the function that builds the command is an answer too.
+            started.unwrap_or_else(|error| {
+                Err(NotStarted::Failed {
+                    reason: format!("the command was not built: {error}"),
+                    errno: None,
+                })
+            })
+        });
+        Self {
+            done,
+            call_back,
+            hangs_at: None,
+        }
+    }
 
-/// A panic in the function that builds the command is an answer too.
-pub(super) fn flatten(
-    result: Result<Result<Started, NotStarted>, JoinError>,
-) -> Result<Started, NotStarted> {
-    result.unwrap_or_else(|error| {
-        Err(NotStarted {
-            reason: format!("the command was not built: {error}"),
-            errno: None,
+    /// Waits until it is done.
+    ///
+    /// # Cancel safety
+    ///
+    /// Cancel safe. Not to be called again after the answer.
+    pub(super) async fn done(&mut self) -> Result<Started, NotStarted> {
+        (&mut self.done).await.unwrap_or_else(|error| {
+            Err(NotStarted::Failed {
+                reason: format!("the start was given up: {error}"),
+                errno: None,
+            })
         })
-    })
+    }
+
+    /// It is not wanted any more: if it has not begun, it shall not. If it has, it is said to hang after this
+    /// time.
+    pub(super) fn call_back(&mut self, hangs_after: Duration) {
+        self.call_back.notify_one();
+        let hangs_at = tokio::time::Instant::now()
+            .into_std()
+            .checked_add(hangs_after);
+        self.hangs_at = self.hangs_at.or(hangs_at);
+    }
+
+    /// When it is to be said that it hangs.
+    pub(super) fn hangs_at(&self) -> Option<Instant> {
+        self.hangs_at
+    }
+
+    /// That was said.
+    pub(super) fn forget_to_hang(&mut self) {
+        self.hangs_at = None;
+    }
 }
 
-fn try_start(spec: &ChildSpec) -> Result<Started, NotStarted> {
+fn try_start(spec: &ChildSpec, run: u64) -> Result<Started, NotStarted> {
     let mut command = (spec.build)();
     command
         .stdin(input(spec.stdin))
         .stdout(output(spec.stdout))
         .stderr(output(spec.stderr));
-    let waiting = spec.readiness.prepare(&mut command)?;
+    let waiting = spec
+        .readiness
+        .prepare(&mut command, spec.hang.silence_after())?;
     log_argv(spec, &command);
-    let child = command.spawn()?;
-    Ok(Started { child, waiting })
+    let mut child = command.spawn()?;
+    match Files::open(&mut child, spec) {
+        Ok((files, taken)) => Ok(Started {
+            run: Box::new(Run::new(run, child, files, waiting, spec)),
+            taken,
+        }),
+        Err(error) => {
+            end_for_sure(spec, &mut child);
+            Err(error.into())
+        }
+    }
+}
+
+/// Ends a child that nobody can wait for. Nothing is started in its place as long as this takes.
+fn end_for_sure(spec: &ChildSpec, child: &mut Child) {
+    while let Err(error) = child.kill() {
+        tracing::warn!(child = %spec.name, error = &error as &dyn Error, "half-started child not killed");
+        std::thread::sleep(Duration::from_secs(1));
+    }
 }
 
 fn log_argv(spec: &ChildSpec, command: &Command) {
@@ -76,11 +149,11 @@ fn input(mode: StdinMode) -> Input {
     }
 }
 
-fn output(mode: StdoutMode) -> Output {
+fn output(mode: OutputMode) -> Output {
     match mode {
-        StdoutMode::Log | StdoutMode::Take => Output::Pipe,
-        StdoutMode::Inherit => Output::Inherit,
-        StdoutMode::Null => Output::Null,
+        OutputMode::Log | OutputMode::Take => Output::Pipe,
+        OutputMode::Inherit => Output::Inherit,
+        OutputMode::Null => Output::Null,
     }
 }
 
@@ -92,35 +165,33 @@ impl From<SpawnError> for NotStarted {
             SpawnError::NotPrivileged { .. } => Some(nix::libc::EPERM),
             _ => None,
         };
-        let mut this = Self::of(&error);
-        this.errno = this.errno.or(known);
-        this
+        let (reason, errno) = explained(&error);
+        Self::Failed {
+            reason,
+            errno: errno.or(known),
+        }
     }
 }
 
 impl From<io::Error> for NotStarted {
     fn from(error: io::Error) -> Self {
-        Self {
-            errno: error.raw_os_error(),
-            ..Self::of(&error)
-        }
+        let (reason, errno) = explained(&error);
+        Self::Failed { reason, errno }
     }
 }
 
-impl NotStarted {
-    /// The whole chain of causes, and the kernel's number where it stands.
-    fn of(error: &(dyn Error + 'static)) -> Self {
-        let chain = std::iter::successors(Some(error), |&error| error.source());
-        let mut reason = String::new();
-        let mut errno = None;
-        for error in chain {
-            if !reason.is_empty() {
-                reason.push_str(": ");
-            }
-            reason.push_str(&error.to_string());
-            let io = error.downcast_ref::<io::Error>();
-            errno = errno.or(io.and_then(io::Error::raw_os_error));
+/// The whole chain of causes, and the kernel's number where it stands.
+fn explained(error: &(dyn Error + 'static)) -> (String, Option<i32>) {
+    let chain = std::iter::successors(Some(error), |&error| error.source());
+    let mut reason = String::new();
+    let mut errno = None;
+    for error in chain {
+        if !reason.is_empty() {
+            reason.push_str(": ");
         }
-        Self { reason, errno }
+        reason.push_str(&error.to_string());
+        let io = error.downcast_ref::<io::Error>();
+        errno = errno.or(io.and_then(io::Error::raw_os_error));
     }
+    (reason, errno)
 }

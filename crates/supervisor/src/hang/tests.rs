@@ -8,16 +8,16 @@ fn s(seconds: u64) -> Duration {
     Duration::from_secs(seconds)
 }
 
-fn hung(kind: HangKind, lasted: u64, reaction: Reaction) -> Vec<Verdict> {
-    vec![Verdict::Hung {
+fn hung(kind: HangKind, lasted: u64, reaction: Reaction) -> Vec<HangNews> {
+    vec![HangNews::Hung {
         kind,
         lasted: s(lasted),
         reaction,
     }]
 }
 
-fn recovered(kind: HangKind, lasted: u64) -> Vec<Verdict> {
-    vec![Verdict::Recovered {
+fn recovered(kind: HangKind, lasted: u64) -> Vec<HangNews> {
+    vec![HangNews::Recovered {
         kind,
         lasted: s(lasted),
     }]
@@ -275,8 +275,8 @@ proptest! {
                     .check(now)
                     .into_iter()
                     .map(|verdict| match verdict {
-                        Verdict::Hung { kind, .. } => (kind, true),
-                        Verdict::Recovered { kind, .. } => (kind, false),
+                        HangNews::Hung { kind, .. } => (kind, true),
+                        HangNews::Recovered { kind, .. } => (kind, false),
                     })
                     .collect();
                 verdicts.sort_by_key(|(kind, _)| *kind);
@@ -303,7 +303,7 @@ proptest! {
                 Act::Nothing => {}
             }
             let verdicts = watch.check(start + s(check_at));
-            let is_hung = |verdict: &Verdict| matches!(verdict, Verdict::Hung { .. });
+            let is_hung = |verdict: &HangNews| matches!(verdict, HangNews::Hung { .. });
             prop_assert!(check_at >= started + 3 || !verdicts.iter().any(is_hung));
         }
     }

@@ -81,15 +81,15 @@ fn a_stop_whenever() {
 fn a_restart_whenever() {
     let now = Instant::now();
     let mut child = running(now);
-    assert_eq!(child.restart(), Act::End(Way::Restart));
+    assert_eq!(child.restart(now), Act::End(Way::Restart));
     assert_eq!(child.state(), State::Restarting);
-    assert_eq!(child.restart(), Act::Nothing, "twice");
+    assert_eq!(child.restart(now), Act::Nothing, "twice");
     assert_eq!(child.gone(now), Act::Spawn);
 
     let mut child = running(now);
     let _swept = child.exited(Verdict::Failure, now);
     let _waits = child.gone(now);
-    assert_eq!(child.restart(), Act::Spawn, "during the delay");
+    assert_eq!(child.restart(now), Act::Spawn, "during the delay");
     assert_eq!(
         child.due(now + 60 * SECOND),
         Act::Nothing,
@@ -98,10 +98,14 @@ fn a_restart_whenever() {
 
     let mut child = running(now);
     assert_eq!(child.stop(), Act::End(Way::Stop));
-    assert_eq!(child.restart(), Act::Nothing, "during a stop");
+    assert_eq!(child.restart(now), Act::Nothing, "during a stop");
     assert_eq!(child.gone(now), Act::Spawn);
 
-    assert_eq!(machine(policy()).restart(), Act::Spawn, "of a stopped one");
+    assert_eq!(
+        machine(policy()).restart(now),
+        Act::Spawn,
+        "of a stopped one"
+    );
 }
 
 #[test]
@@ -136,7 +140,7 @@ fn ordered_restarts_use_up_nothing() {
     for _ in 0..50 {
         let _runs = child.spawned(now);
         let _ready = child.ready(now);
-        assert_eq!(child.restart(), Act::End(Way::Restart));
+        assert_eq!(child.restart(now), Act::End(Way::Restart));
         assert_eq!(child.gone(now), Act::Spawn);
     }
     let _runs = child.spawned(now);
@@ -149,6 +153,21 @@ fn ordered_restarts_use_up_nothing() {
         "the first failure is still free"
     );
     assert_eq!(child.failures(now), 1);
+}
+
+/// A healthy time counts although an order ended it.
+#[test]
+fn an_ordered_restart_forgets_no_healthy_time() {
+    let now = Instant::now();
+    let mut child = running(now);
+    let _swept = child.exited(Verdict::Failure, now);
+    let _waits = child.gone(now);
+    let _started = child.restart(now);
+    let _runs = child.spawned(now);
+    let _ready = child.ready(now);
+    assert_eq!(child.failures(now), 1);
+    assert_eq!(child.restart(now + 700 * SECOND), Act::End(Way::Restart));
+    assert_eq!(child.failures(now + 700 * SECOND), 0);
 }
 
 #[test]
@@ -272,7 +291,7 @@ proptest! {
             let act = match happens {
                 Happens::Start => child.start(),
                 Happens::Stop => child.stop(),
-                Happens::Restart => child.restart(),
+                Happens::Restart => child.restart(now),
                 Happens::Done if world.starting => {
                     (world.starting, world.alive) = (false, true);
                     child.spawned(now)

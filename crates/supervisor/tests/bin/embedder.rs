@@ -19,8 +19,8 @@ use std::time::Duration;
 
 use longtake_process::Command;
 use longtake_supervisor::{
-    Backoff, ChildSpec, EventKind, Events, Heard, Report, Restart, RestartPolicy, State,
-    StdoutMode, Stream, Supervisor,
+    Backoff, ChildSpec, EventKind, Events, Heard, OutputMode, Report, Restart, RestartPolicy,
+    State, Stream, Supervisor,
 };
 use tokio::runtime::{Builder, Handle, Runtime};
 
@@ -57,7 +57,7 @@ fn families(runtime: &Runtime) -> Result<(), Failure> {
             command.args(["-c", FAMILY]);
             command
         });
-        Supervisor::new(spec.stdout(StdoutMode::Inherit))
+        Supervisor::new(spec.stdout(OutputMode::Inherit))
     };
     let start = move || async move {
         let supervisor = family();

@@ -5,9 +5,8 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use longtake_supervisor::{
-    Cause, ChildSpec, Event, EventKind, Events, HangKind, HangPolicy, Member, Pool, PoolSpec,
-    Reaction, Readiness, Restart, RestartPolicy, State, StdinMode, StdoutMode, Supervisor,
-    WhenFull,
+    Cause, ChildSpec, Event, EventKind, Events, HangKind, HangPolicy, Member, OutputMode, Pool,
+    PoolSpec, Reaction, Readiness, Restart, RestartPolicy, State, StdinMode, Supervisor, WhenFull,
 };
 use nix::sys::signal::Signal;
 use tokio::io::AsyncReadExt;
@@ -284,11 +283,11 @@ fn nothing_is_told_in_the_time_of_grace() {
 fn output_that_somebody_took_counts() {
     run(async {
         let policy = HangPolicy::default().silence(SHORT, Reaction::Report);
-        let spec = sh(FRAMES).stdout(StdoutMode::Take).hang(policy);
+        let spec = sh(FRAMES).stdout(OutputMode::Take).hang(policy);
         let supervisor = Supervisor::new(spec);
         let mut events = supervisor.events();
         supervisor.start().await.unwrap();
-        let mut stdout = supervisor.take_stdout().await;
+        let mut stdout = supervisor.take_stdout().await.unwrap();
         let reading = tokio::time::Instant::now();
         let mut buffer = [0; 32];
         while reading.elapsed() < 2 * SHORT {

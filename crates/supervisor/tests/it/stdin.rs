@@ -159,12 +159,11 @@ fn a_broken_pipe_is_an_answer() {
 fn who_has_no_stdin_says_so() {
     run(async {
         let supervisor = Supervisor::new(sh("exec sleep 1000"));
-        assert_eq!(supervisor.write_stdin("x").await, Err(StdinError::Gone));
-        assert_eq!(supervisor.close_stdin().await, Err(StdinError::Gone));
-        supervisor.start().await.unwrap();
         assert_eq!(supervisor.write_stdin("x").await, Err(StdinError::NoPipe));
         assert_eq!(supervisor.close_stdin().await, Err(StdinError::NoPipe));
-        supervisor.stop().await.unwrap();
+        let supervisor = Supervisor::new(sh("exec sleep 1000").stdin(StdinMode::Data));
+        assert_eq!(supervisor.write_stdin("x").await, Err(StdinError::Gone));
+        assert_eq!(supervisor.close_stdin().await, Err(StdinError::Gone));
     });
 }
 
