@@ -33,6 +33,8 @@ pub(crate) const HELD_ZOMBIE: Duration = Duration::from_millis(10);
 pub(crate) struct Leader {
     pid: Pid,
     pidfd: OwnedFd,
+    /// The most memory that this process had when the child began: the kernel counts it as the child's.
+    inherited_peak_bytes: u64,
     tie: Mutex<Tie>,
 }
 
@@ -63,6 +65,7 @@ impl Leader {
         Ok(Self {
             pid,
             pidfd,
+            inherited_peak_bytes: sys::spent_by_us().peak_resident_bytes,
             tie: Mutex::new(Tie::Held),
         })
     }
@@ -86,7 +89,10 @@ impl Leader {
         let tie = self.tie.lock();
         match *tie {
             Tie::Reaped(ended) => ended.map(|ended| ended.spent),
-            Tie::Held => sys::spent_by(self.pidfd.as_fd()).ok(),
+            Tie::Held => {
+                let spent = sys::spent_by(self.pidfd.as_fd()).ok();
+                spent.map(|spent| spent.without_inherited_peak(self.inherited_peak_bytes))
+            }
         }
     }
 
@@ -121,7 +127,10 @@ impl Leader {
         };
         // First the guardian forgets the number, then the kernel may give it to somebody else.
         guardian::deregister(self.pid);
-        let ended = sys::reap(self.pid).map(|spent| Ended { status, spent });
+        let ended = sys::reap(self.pid).map(|spent| Ended {
+            status,
+            spent: spent.without_inherited_peak(self.inherited_peak_bytes),
+        });
         *tie = Tie::Reaped(ended.as_ref().ok().copied());
         ended.map(Some).map_err(|_| Lost)
     }
@@ -184,6 +193,7 @@ mod tests {
         let leader = Leader {
             pid,
             pidfd,
+            inherited_peak_bytes: 0,
             tie: Mutex::new(Tie::Reaped(None)),
         };
 

@@ -123,6 +123,15 @@ pub(crate) fn reap(zombie: Pid) -> io::Result<Spent> {
     Ok(Spent::from_kernel(&unsafe { usage.assume_init() }))
 }
 
+/// What this process took so far.
+pub(crate) fn spent_by_us() -> Spent {
+    let mut usage = MaybeUninit::<libc::rusage>::zeroed();
+    // SAFETY: the pointer is valid for writing one rusage.
+    unsafe { libc::getrusage(libc::RUSAGE_SELF, usage.as_mut_ptr()) };
+    // SAFETY: the struct is plain numbers, of which all zeroes is a valid value.
+    Spent::from_kernel(&unsafe { usage.assume_init() })
+}
+
 /// What a zombie child of ours took, and what those took that it waited for; it stays a zombie. The
 /// library's `waitid` has no place for that, but the kernel's has (`waitid(2)`, "C library/kernel
 /// differences").

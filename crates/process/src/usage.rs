@@ -57,7 +57,9 @@ pub struct Spent {
     pub user_time: Duration,
     /// CPU time spent in the kernel for them.
     pub system_time: Duration,
-    /// The most memory that one process of them ever had resident in RAM.
+    /// The most memory that one process of them ever had resident in RAM; 0 if it is not known, which is when
+    /// it was no more than this process ever had itself before it started the child. A new process shares the
+    /// memory of the one that starts it until it becomes another program, and the kernel counts that.
     pub peak_resident_bytes: u64,
 }
 
@@ -149,6 +151,14 @@ impl Spent {
                 .unwrap_or(0)
                 .saturating_mul(1024),
         }
+    }
+
+    /// Without a peak that may be of the process that started it, whose own was `inherited_bytes`.
+    pub(crate) fn without_inherited_peak(mut self, inherited_bytes: u64) -> Self {
+        if self.peak_resident_bytes <= inherited_bytes {
+            self.peak_resident_bytes = 0;
+        }
+        self
     }
 
     /// CPU time in all.

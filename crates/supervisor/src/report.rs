@@ -42,7 +42,8 @@ pub struct Report {
     /// The highest CPU use of its tree between two samples, in percent of one core; `None` if nobody asked
     /// for samples.
     pub peak_cpu_percent: Option<f64>,
-    /// The most memory that was resident: of its tree in a sample, or of its largest process at any moment.
+    /// The most memory that was resident: of its tree in a sample, or of its largest process at any moment,
+    /// as far as that is beyond what this process had when it started the child. 0 if nothing is known.
     pub peak_resident_bytes: u64,
     /// The last lines it said, redacted, those of stderr last.
     pub last_lines: Vec<String>,
