@@ -10,6 +10,11 @@ mod random_faults;
 mod readiness;
 mod restart;
 mod stdin;
+mod last_words;
+mod orders;
+mod report;
+mod restart;
+mod start_errors;
 
 use std::fs;
 use std::future::Future;
