@@ -87,6 +87,20 @@ impl Status {
         self.text = None;
     }
 
+    /// Takes note that nobody looks after the child any more, nor is there one.
+    pub(crate) fn abandoned(&mut self) {
+        self.order = Order::Down;
+        self.state = State::Stopped;
+        self.pid = None;
+        self.started = None;
+        self.next_start = None;
+        self.gave_up = None;
+        self.hangs.clear();
+        self.over_limit = false;
+        self.usage = None;
+        self.left.clear();
+    }
+
     /// The health but for the lines of the log.
     pub(crate) fn health(&self, name: &Arc<str>, now: Instant) -> Health {
         let ago = |moment: Instant| now.saturating_duration_since(moment);

@@ -58,16 +58,9 @@ impl Driver {
 
     /// Tells that nothing of the child is left, and nobody there to start it.
     pub(super) fn told_gone(&self) {
-        let mut status = self.shared.status.lock();
-        let from = std::mem::replace(&mut status.state, State::Stopped);
-        status.order = Order::Down;
-        status.pid = None;
-        status.started = None;
-        status.next_start = None;
-        status.left.clear();
-        drop(status);
+        self.shared.status.lock().abandoned();
         let kind = EventKind::State {
-            from,
+            from: self.told,
             to: State::Stopped,
             pid: None,
             next_start: None,

@@ -77,8 +77,8 @@ fn a_stop_in_a_delay_is_final() {
         assert_eq!((health.order, health.state), (Order::Down, State::Stopped));
         assert!(health.next_start.is_none());
         sleep(2 * DELAY).await;
+        assert_eq!(supervisor.last_report().unwrap().run, 1);
         assert_eq!(started(dir.path()).len(), 1);
-        assert_eq!(supervisor.state(), State::Stopped);
     });
 }
 
@@ -317,11 +317,16 @@ fn when_the_runtime_ends_so_does_the_child() {
         pids.push(leader);
         pids
     });
+    let mut events = supervisor.events();
     drop(runtime);
     for pid in pids {
         assert!(!lives(pid), "{pid}");
     }
+    let health = supervisor.health();
+    assert_eq!((health.order, health.state), (Order::Down, State::Stopped));
+    assert_eq!(health.pid, None);
     run(async move {
+        state(&mut events, State::Stopped).await;
         assert!(matches!(
             supervisor.start().await,
             Err(StartError::Gone { .. })
