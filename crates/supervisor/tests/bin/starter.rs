@@ -24,8 +24,7 @@ const ENOUGH_FILES: u64 = 40;
 
 fn main() -> ExitCode {
     let order = std::env::args().nth(1).unwrap_or_default();
-    let runtime = tokio::runtime::Builder::new_multi_thread()
-        .worker_threads(1)
+    let runtime = tokio::runtime::Builder::new_current_thread()
         .enable_all()
         .build()
         .expect("a runtime can be built here");
