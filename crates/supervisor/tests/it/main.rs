@@ -4,17 +4,16 @@
 mod death;
 mod ending;
 mod hang;
+mod last_words;
 mod limits;
+mod orders;
 mod output;
 mod random_faults;
 mod readiness;
-mod restart;
-mod stdin;
-mod last_words;
-mod orders;
 mod report;
 mod restart;
 mod start_errors;
+mod stdin;
 
 use std::fs;
 use std::future::Future;
