@@ -6,8 +6,8 @@
 //! - `churn` restarts children that end at once, for ever; says `ready` when it goes round.
 //! - `memory COMMAND…` runs a child to its end; says how it ended, how many lines it wrote to stderr, and how
 //!   many bytes of memory we took at most.
-//! - `idle COMMAND…` runs a child for ever; says how much CPU time in nanoseconds our threads take in 5 s, and
-//!   how often they wake up.
+//! - `idle SCRIPT…` runs children for ever; says whether all live on after 5 s, how much CPU time in
+//!   nanoseconds our threads took meanwhile, and how often they woke up.
 
 use std::env;
 use std::error::Error;
@@ -124,21 +124,27 @@ async fn ended(events: &mut Events) -> Result<Arc<Report>, Failure> {
     Err("the supervisor is gone".into())
 }
 
-fn idle(runtime: &Runtime, argv: Vec<String>) -> Result<(), Failure> {
-    let supervisor = runtime.block_on(async {
-        let supervisor = Supervisor::new(child(argv));
-        supervisor.start().await.map(|_pid| supervisor)
+fn idle(runtime: &Runtime, scripts: Vec<String>) -> Result<(), Failure> {
+    let shell = |script| child(vec!["/bin/sh".to_owned(), "-c".to_owned(), script]);
+    let supervisors = runtime.block_on(async {
+        let supervisors = scripts
+            .into_iter()
+            .map(|script| Supervisor::new(shell(script)));
+        let supervisors: Vec<_> = supervisors.collect();
+        for supervisor in &supervisors {
+            supervisor.start().await?;
+        }
+        Ok::<_, Failure>(supervisors)
     })?;
     // A second to settle.
     thread::sleep(Duration::from_secs(1));
     let (cpu_before, wakeups_before) = taken_by_others()?;
     thread::sleep(IDLE);
     let (cpu_after, wakeups_after) = taken_by_others()?;
-    let health = supervisor.health();
-    let first_lives = health.is_healthy() && health.restart_count == 0;
-    runtime.block_on(supervisor.stop())?;
+    let mut healths = supervisors.iter().map(Supervisor::health);
+    let all_live = healths.all(|health| health.is_healthy() && health.restart_count == 0);
     let (cpu_ns, wakeups) = (cpu_after - cpu_before, wakeups_after - wakeups_before);
-    say(&format!("{first_lives} {cpu_ns} {wakeups}"))
+    say(&format!("{all_live} {cpu_ns} {wakeups}"))
 }
 
 /// The CPU time in nanoseconds of all our threads but this one, and how often they slept.
