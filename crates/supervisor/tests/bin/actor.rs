@@ -1,111 +1,149 @@
-//! A child that misbehaves at random: `actor FOLDER NAME SEED`.
+//! A child that does something at random: `actor FOLDER NAME`.
 //!
-//! It ignores `SIGTERM` or not, starts grandchildren in its group or in sessions of their own, talks, floods,
-//! stands still, and ends with some code or by `SIGKILL`. All processes of one tree hold a shared lock on
-//! `FOLDER/NAME`; the leader first asks for it alone. If somebody of an earlier tree lives, it is refused, and the
-//! leader writes that into `FOLDER/violations`.
+//! As long as it lives it holds a lock on `NAME.leader` in the folder, and everybody whom it starts a shared
+//! one on `NAME.kin`. Whoever finds somebody of another life there writes that to `violations`.
 
 use std::env;
 use std::fs::{File, OpenOptions};
-use std::io::{self, Write};
-use std::path::Path;
-use std::process::{self, Command, ExitCode, Stdio};
+use std::hash::{BuildHasher, RandomState};
+use std::io::{self, Read, Seek, Write};
+use std::path::{Path, PathBuf};
+use std::process::{self, Command};
 use std::thread;
 use std::time::Duration;
 
-use nix::errno::Errno;
-use nix::fcntl::{Flock, FlockArg};
-use nix::sys::signal::{self, SigHandler, Signal};
+use nix::sys::signal::{SigHandler, Signal, signal};
+use nix::unistd::setsid;
 
-const FOREVER: Duration = Duration::from_secs(1000);
+fn main() -> io::Result<()> {
+    let args: Vec<String> = env::args().skip(1).collect();
+    match args.iter().map(String::as_str).collect::<Vec<_>>()[..] {
+        [folder, name] => Actor::new(folder, name)?.act(),
+        [folder, name, "kin", leader] => be_kin(folder.as_ref(), name, leader),
+        _ => Err(io::ErrorKind::InvalidInput.into()),
+    }
+}
 
-fn main() -> io::Result<ExitCode> {
-    let args: Vec<_> = env::args().collect();
-    let [_, folder, name, seed, rest @ ..] = &args[..] else {
-        return Err(io::ErrorKind::InvalidInput.into());
-    };
-    let mut random = Random(seed.parse().unwrap_or(0) ^ (u64::from(process::id()) << 20));
-    if random.one_in(3) {
+struct Actor {
+    folder: PathBuf,
+    name: String,
+    _leader: File,
+}
+
+impl Actor {
+    fn new(folder: &str, name: &str) -> io::Result<Self> {
+        let folder = PathBuf::from(folder);
+        let mut leader = open(&folder, name, "leader")?;
+        if leader.try_lock().is_err() {
+            violation(&folder, name, "another leader lives");
+        }
+        leader.set_len(0)?;
+        write!(leader, "{}", process::id())?;
+        if open(&folder, name, "kin")?.try_lock().is_err() {
+            violation(&folder, name, "kin of another leader lives");
+        }
+        Ok(Self {
+            folder,
+            name: name.to_owned(),
+            _leader: leader,
+        })
+    }
+
+    fn act(&self) -> io::Result<()> {
+        let dice = RandomState::new().hash_one(process::id());
+        for _ in 0..dice % 3 {
+            self.start_kin()?;
+        }
+        let some_time = Duration::from_millis(dice >> 8 & 0xfff);
+        match dice >> 32 & 0xf {
+            // Ends, well or badly, at once or later.
+            0 => process::exit(0),
+            1 => process::exit(3),
+            2 => {
+                thread::sleep(some_time);
+                process::exit(0);
+            }
+            3 => {
+                thread::sleep(some_time);
+                process::abort();
+            }
+            4 | 5 => flood()?,
+            6 | 7 => ignore_term()?,
+            // Hangs.
+            8 => thread::sleep(Duration::MAX),
+            _ => {}
+        }
+        loop {
+            writeln!(io::stdout(), "at {some_time:?}")?;
+            thread::sleep(Duration::from_millis(300));
+        }
+    }
+
+    /// Nobody waits for them: they outlive this process.
+    fn start_kin(&self) -> io::Result<()> {
+        let me = process::id().to_string();
+        Command::new(env::current_exe()?)
+            .arg(&self.folder)
+            .args([&self.name, "kin", &me])
+            .spawn()
+            .map(drop)
+    }
+}
+
+fn be_kin(folder: &Path, name: &str, leader: &str) -> io::Result<()> {
+    let mine = open(folder, name, "kin")?;
+    // The leader holds it for a moment when it begins.
+    mine.lock_shared()?;
+    let mut now = String::new();
+    let mut file = open(folder, name, "leader")?;
+    file.rewind()?;
+    file.read_to_string(&mut now)?;
+    // It is empty while the next leader writes, who must not be there either.
+    if now != leader {
+        violation(folder, name, "lives under another leader");
+    }
+    let dice = RandomState::new().hash_one(process::id());
+    if dice & 1 == 0 {
+        setsid()?;
+    }
+    if dice & 2 == 0 {
         ignore_term()?;
     }
-    let file = File::options()
-        .create(true)
-        .append(true)
-        .open(Path::new(folder).join(name))?;
-    if let [own_session] = rest {
-        if own_session == "own-session" {
-            nix::unistd::setsid()?;
-        }
-        let _shared = Flock::lock(file, FlockArg::LockShared).map_err(|(_, errno)| errno)?;
-        thread::sleep(FOREVER);
-        return Ok(ExitCode::SUCCESS);
-    }
-    let alone = match Flock::lock(file, FlockArg::LockExclusiveNonblock) {
-        Ok(alone) => alone,
-        Err((_, Errno::EWOULDBLOCK)) => {
-            let path = Path::new(folder).join("violations");
-            let mut file = OpenOptions::new().create(true).append(true).open(path)?;
-            writeln!(file, "{name} lives twice")?;
-            return Ok(ExitCode::from(9));
-        }
-        Err((_, errno)) => return Err(errno.into()),
-    };
-    let shared = alone;
-    shared.relock(FlockArg::LockShared)?;
-    for _ in 0..random.below(3) {
-        let session = if random.one_in(2) {
-            "own-session"
-        } else {
-            "same-session"
-        };
-        // Nobody waits for it: it outlives us.
-        Command::new(env::current_exe()?)
-            .args([folder, name, seed, session])
-            .stdin(Stdio::null())
-            .spawn()
-            .map(drop)?;
-    }
-    act(&mut random)
-}
-
-fn act(random: &mut Random) -> io::Result<ExitCode> {
-    let me = nix::unistd::Pid::this();
-    loop {
-        thread::sleep(Duration::from_millis(random.below(400)));
-        match random.below(14) {
-            0..5 => writeln!(io::stdout(), "here I am")?,
-            5 => writeln!(io::stderr(), "error: nothing works")?,
-            6 => io::stdout().write_all(&b"flood\n".repeat(50_000))?,
-            7 => write!(io::stderr(), "half a line")?,
-            8 => signal::kill(me, Signal::SIGSTOP)?,
-            9 => signal::kill(me, Signal::SIGKILL)?,
-            10 => return Ok(ExitCode::from(u8::try_from(random.below(4)).unwrap_or(1))),
-            11 => panic!("no more"),
-            _ => thread::sleep(Duration::from_millis(random.below(3000))),
-        }
-    }
-}
-
-#[expect(unsafe_code, reason = "signal(2) has no safe form")]
-fn ignore_term() -> io::Result<()> {
-    // SAFETY: ignoring a signal installs no handler.
-    unsafe { signal::signal(Signal::SIGTERM, SigHandler::SigIgn) }?;
+    thread::sleep(Duration::MAX);
     Ok(())
 }
 
-/// Marsaglia's xorshift64.
-struct Random(u64);
+fn open(folder: &Path, name: &str, what: &str) -> io::Result<File> {
+    OpenOptions::new()
+        .read(true)
+        .write(true)
+        .create(true)
+        .truncate(false)
+        .open(folder.join(format!("{name}.{what}")))
+}
 
-impl Random {
-    fn below(&mut self, bound: u64) -> u64 {
-        self.0 |= 1;
-        self.0 ^= self.0 << 13;
-        self.0 ^= self.0 >> 7;
-        self.0 ^= self.0 << 17;
-        (self.0 >> 11) % bound
-    }
+fn violation(folder: &Path, name: &str, what: &str) {
+    let line = format!("{name} {}: {what}\n", process::id());
+    let file = OpenOptions::new()
+        .append(true)
+        .create(true)
+        .open(folder.join("violations"));
+    let written = file.and_then(|mut file| file.write_all(line.as_bytes()));
+    written.expect("the test looks into this file");
+}
 
-    fn one_in(&mut self, bound: u64) -> bool {
-        self.below(bound) == 0
+fn flood() -> io::Result<()> {
+    let line = [b'x'; 1 << 10];
+    for _ in 0..1 << 10 {
+        io::stderr().write_all(&line)?;
+        io::stderr().write_all(b"\n")?;
     }
+    Ok(())
+}
+
+#[expect(unsafe_code, reason = "signal has no safe form")]
+fn ignore_term() -> io::Result<()> {
+    // SAFETY: to ignore a signal runs no code of ours.
+    unsafe { signal(Signal::SIGTERM, SigHandler::SigIgn) }?;
+    Ok(())
 }

@@ -3,11 +3,14 @@
 
 mod death;
 mod ending;
+mod events;
 mod hang;
 mod last_words;
 mod limits;
+mod many;
 mod orders;
 mod output;
+mod pool;
 mod random_faults;
 mod readiness;
 mod report;
@@ -120,4 +123,51 @@ pub(crate) fn kill(pid: u32, signal: nix::sys::signal::Signal) {
 
 pub(crate) fn pid_of(supervisor: &Supervisor) -> u32 {
     supervisor.health().pid.unwrap()
+}
+
+/// Runs the test of this name in a process of its own, where it may count what is open; true in there.
+#[expect(clippy::print_stdout, reason = "shown when the test fails")]
+pub(crate) fn alone(test: &str) -> bool {
+    const ALONE: &str = "LONGTAKE_TEST_ALONE";
+    if std::env::var_os(ALONE).is_some() {
+        return true;
+    }
+    let mut again = std::process::Command::new(std::env::current_exe().unwrap());
+    again.args(["--exact", test, "--nocapture"]).env(ALONE, "1");
+    let output = again.output().unwrap();
+    println!("{}", String::from_utf8_lossy(&output.stdout));
+    let errors = String::from_utf8_lossy(&output.stderr);
+    assert!(output.status.success(), "{errors}");
+    false
+}
+
+/// How many files this process has open.
+pub(crate) fn open_files() -> usize {
+    fs::read_dir("/proc/self/fd").unwrap().count()
+}
+
+/// How many dead children this process has not reaped.
+pub(crate) fn zombies() -> usize {
+    let me = std::process::id().to_string();
+    let pids = fs::read_dir("/proc").unwrap();
+    pids.filter(|entry| {
+        let Ok(entry) = entry else { return false };
+        let stat = fs::read_to_string(entry.path().join("stat")).unwrap_or_default();
+        let mut fields = stat
+            .rsplit_once(") ")
+            .map_or("", |(_, rest)| rest)
+            .split(' ');
+        fields.next() == Some("Z") && fields.next() == Some(me.as_str())
+    })
+    .count()
+}
+
+/// Lets this process open so many files.
+pub(crate) fn raise_open_files(wanted: u64) {
+    use rustix::process::{Resource, getrlimit, setrlimit};
+    let mut limit = getrlimit(Resource::Nofile);
+    if limit.current.is_some_and(|current| current < wanted) {
+        limit.current = Some(wanted);
+        setrlimit(Resource::Nofile, limit).unwrap();
+    }
 }

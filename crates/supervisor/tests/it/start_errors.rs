@@ -147,7 +147,7 @@ fn secrets_stay_out_of_the_reason() {
 
 /// Runs a process that has children of its own, and gives what it tells.
 pub(crate) fn starter(order: &str) -> String {
-    let output = process::Command::new(env!("CARGO_BIN_EXE_starter"))
+    let output = process::Command::new(env!("CARGO_BIN_EXE_supervisor-starter"))
         .arg(order)
         .output()
         .unwrap();
