@@ -13,10 +13,9 @@ use std::time::Duration;
 
 use clap::Parser;
 use longtake_process::StopLadder;
-use longtake_supervisor::{
-    Cause, Event, EventKind, Exit, Heard, Report, State, Supervisor, WhenFull,
-};
+use longtake_supervisor::{Cause, EventKind, Exit, Heard, Report, State, Supervisor, WhenFull};
 use tokio::io::{AsyncWriteExt, stderr};
+use tokio::runtime::Builder;
 use tokio::signal::unix::{SignalKind, signal};
 
 use crate::args::Args;
@@ -25,9 +24,16 @@ use crate::printer::Printer;
 /// How long to wait at the end for somebody who does not read our output.
 const LAST_WORDS: Duration = Duration::from_secs(2);
 
-#[tokio::main(flavor = "current_thread")]
-async fn main() -> Result<ExitCode, Box<dyn Error>> {
+fn main() -> Result<ExitCode, Box<dyn Error>> {
     let args = Args::parse();
+    let runtime = Builder::new_current_thread().enable_all().build()?;
+    let fate = runtime.block_on(supervise(args));
+    // Somebody who does not read our output may still hold a thread of it.
+    runtime.shutdown_background();
+    fate
+}
+
+async fn supervise(args: Args) -> Result<ExitCode, Box<dyn Error>> {
     let mut term = signal(SignalKind::terminate())?;
     let mut int = signal(SignalKind::interrupt())?;
 
@@ -44,14 +50,7 @@ async fn main() -> Result<ExitCode, Box<dyn Error>> {
             _ = term.recv() => {}
             _ = int.recv() => {}
             heard = events.next() => match heard {
-                Some(Heard::Event(Event {
-                    kind:
-                        EventKind::State {
-                            to: State::Stopped | State::Failed,
-                            ..
-                        },
-                    ..
-                })) => break,
+                Some(heard) if is_over(&heard, &supervisor) => break,
                 Some(_) => continue,
                 None => break,
             },
@@ -69,6 +68,19 @@ async fn main() -> Result<ExitCode, Box<dyn Error>> {
         printed?;
     }
     Ok(ExitCode::from(report.map_or(1, |report| fate(&report))))
+}
+
+/// Whether the child will not be started again.
+fn is_over(heard: &Heard, supervisor: &Supervisor) -> bool {
+    let state = match heard {
+        Heard::Event(event) => match event.kind {
+            EventKind::State { to, .. } => to,
+            _ => return false,
+        },
+        // What was missed is made up for by what is.
+        _ => supervisor.state(),
+    };
+    matches!(state, State::Stopped | State::Failed)
 }
 
 /// The outcome is told by events.

@@ -84,6 +84,7 @@ fn described(kind: &EventKind) -> Option<(Value, String)> {
             to,
             pid,
             next_start,
+            gave_up,
             left,
             ..
         } => {
@@ -91,12 +92,16 @@ fn described(kind: &EventKind) -> Option<(Value, String)> {
             if let Some(delay) = next_start {
                 text = format!("{text} in {delay:.1?}");
             }
+            if let Some(why) = gave_up {
+                text = format!("{text}: {why}");
+            }
             if let (Some(pid), State::Running) = (pid, to) {
                 text = format!("{text} (pid {pid})");
             }
             let delay_ms = next_start.map(|delay| delay.as_secs_f64() * 1000.0);
             let fields = json!({
                 "event": to.as_str(), "pid": pid, "next_start_in_ms": delay_ms, "left": left,
+                "gave_up": gave_up.map(|why| why.to_string()),
             });
             (fields, text)
         }

@@ -36,7 +36,7 @@ pub struct Health {
     #[serde(rename = "next_start_in", serialize_with = "seconds")]
     pub next_start: Option<Duration>,
     /// Why it is `failed`.
-    #[serde(skip)]
+    #[serde(serialize_with = "text")]
     pub gave_up: Option<GaveUp>,
     /// How long ago it last said something on stdout or stderr.
     #[serde(rename = "last_activity_ago", serialize_with = "seconds")]
@@ -84,6 +84,10 @@ fn seconds<S: Serializer>(time: &Option<Duration>, to: S) -> Result<S::Ok, S::Er
 
 fn seconds_or_zero<S: Serializer>(time: &Option<Duration>, to: S) -> Result<S::Ok, S::Error> {
     to.serialize_f64(time.unwrap_or_default().as_secs_f64())
+}
+
+fn text<S: Serializer>(why: &Option<GaveUp>, to: S) -> Result<S::Ok, S::Error> {
+    why.map(|why| why.to_string()).serialize(to)
 }
 
 fn texts<S: Serializer>(exits: &[Exit], to: S) -> Result<S::Ok, S::Error> {

@@ -1,6 +1,7 @@
 //! Whether to start a child again, and when: the policy.
 
 use std::collections::VecDeque;
+use std::fmt;
 use std::time::{Duration, Instant};
 
 use crate::backoff::Backoff;
@@ -151,6 +152,18 @@ pub enum GaveUp {
     MaxRestarts,
     /// It was restarted more often within the window than [`Intensity`] allows.
     Intensity,
+}
+
+/// A fragment such as `it failed too often in a row`.
+impl fmt::Display for GaveUp {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(match self {
+            Self::Never => "it is not to be restarted",
+            Self::Fatal => "its exit code is fatal",
+            Self::MaxRestarts => "it failed too often in a row",
+            Self::Intensity => "it was restarted too often in too short a time",
+        })
+    }
 }
 
 /// What follows when a child has ended by itself.
