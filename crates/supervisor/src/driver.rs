@@ -52,7 +52,7 @@ pub(crate) struct Driver {
     spec: ChildSpec,
     shared: Arc<Shared>,
     machine: Machine,
-    requests: mpsc::Receiver<Request>,
+    requests: mpsc::Receiver<Box<Request>>,
     /// If stdin is a pipe of ours.
     writes: Option<mpsc::UnboundedReceiver<Pending>>,
     tails: Vec<TailEnd>,
@@ -74,7 +74,7 @@ pub(crate) struct Driver {
 
 /// What the driver wakes for.
 enum Input {
-    Request(Option<Request>),
+    Request(Option<Box<Request>>),
     Write(Pending),
     Started(Result<Started, NotStarted>),
     Run(Happened),
@@ -87,7 +87,7 @@ impl Driver {
     pub(crate) fn new(
         spec: ChildSpec,
         shared: Arc<Shared>,
-        requests: mpsc::Receiver<Request>,
+        requests: mpsc::Receiver<Box<Request>>,
         writes: Option<mpsc::UnboundedReceiver<Pending>>,
         newest_run: Arc<AtomicU64>,
     ) -> Self {
@@ -181,7 +181,7 @@ impl Driver {
 
     fn take(&mut self, input: Input, now: Instant) -> Act {
         match input {
-            Input::Request(Some(request)) => self.request(request, now),
+            Input::Request(Some(request)) => self.request(*request, now),
             Input::Request(None) => {
                 self.orphaned = true;
                 self.ladder = None;

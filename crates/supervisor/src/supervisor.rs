@@ -48,7 +48,8 @@ use crate::stdin::{StdinError, StdinQueue};
 #[derive(Clone)]
 pub struct Supervisor {
     shared: Arc<Shared>,
-    requests: mpsc::Sender<Request>,
+    /// Boxed, since a channel makes room for 32 at once.
+    requests: mpsc::Sender<Box<Request>>,
     /// If it is a pipe of ours.
     stdin: Option<StdinQueue>,
 }
@@ -253,7 +254,10 @@ impl Supervisor {
     /// does not run.
     pub async fn signal(&self, signal: Signal) -> bool {
         let (reply, answer) = Reply::new();
-        let sent = self.requests.send(Request::Signal(signal, reply)).await;
+        let sent = self
+            .requests
+            .send(Box::new(Request::Signal(signal, reply)))
+            .await;
         sent.is_ok() && answer.await.unwrap_or(false)
     }
 
@@ -329,7 +333,7 @@ impl Supervisor {
     pub async fn tail(&self, when_full: WhenFull) -> Tail {
         let (tail, end) = Tail::new(when_full);
         // If the driver is gone, so is the other end, and the tail says so.
-        drop(self.requests.send(Request::Tail(end)).await);
+        drop(self.requests.send(Box::new(Request::Tail(end))).await);
         tail
     }
 
@@ -389,7 +393,10 @@ impl Supervisor {
             return Err(StdinError::NoPipe);
         }
         let (reply, answer) = Reply::new();
-        let sent = self.requests.send(Request::CloseStdin(reply)).await;
+        let sent = self
+            .requests
+            .send(Box::new(Request::CloseStdin(reply)))
+            .await;
         sent.map_err(|_| StdinError::Gone)?;
         answer.await.unwrap_or(Err(StdinError::Gone))
     }
@@ -402,7 +409,7 @@ impl Supervisor {
             name: Arc::clone(&self.shared.name),
         };
         let (reply, answer) = Reply::new();
-        let sent = self.requests.send(command(reply)).await;
+        let sent = self.requests.send(Box::new(command(reply))).await;
         sent.map_err(|_| gone())?;
         answer.await.unwrap_or_else(|_| Err(gone()))
     }
@@ -412,7 +419,10 @@ impl Supervisor {
             name: Arc::clone(&self.shared.name),
         };
         let (reply, answer) = Reply::new();
-        let sent = self.requests.send(Request::Stop(ladder, reply)).await;
+        let sent = self
+            .requests
+            .send(Box::new(Request::Stop(ladder, reply)))
+            .await;
         sent.map_err(|_| gone())?;
         answer.await.unwrap_or_else(|_| Err(gone()))
     }
@@ -420,14 +430,18 @@ impl Supervisor {
     /// Has it started, without waiting for that.
     pub(crate) async fn begin_start(&self) {
         // Nobody waits for the answer; if the driver is gone there is nothing to start.
-        drop(self.requests.send(Request::Start(Reply::new().0)).await);
+        drop(
+            self.requests
+                .send(Box::new(Request::Start(Reply::new().0)))
+                .await,
+        );
     }
 
     /// Has it stopped, without waiting for that.
     pub(crate) async fn begin_stop(&self) {
         drop(
             self.requests
-                .send(Request::Stop(None, Reply::new().0))
+                .send(Box::new(Request::Stop(None, Reply::new().0)))
                 .await,
         );
     }
@@ -478,7 +492,7 @@ impl fmt::Debug for Supervisor {
 /// A handle that does not keep the supervisor going.
 pub(crate) struct WeakSupervisor {
     shared: Arc<Shared>,
-    requests: mpsc::WeakSender<Request>,
+    requests: mpsc::WeakSender<Box<Request>>,
     stdin: Option<StdinQueue>,
 }
 

@@ -8,14 +8,19 @@ use std::time::{Duration, Instant};
 use longtake_process::{Child, Command, Input, Output, SpawnError};
 use tokio::sync::{Notify, Semaphore};
 use tokio::task::{JoinHandle, spawn_blocking};
+use tokio::time::timeout;
 
 use crate::output::{OutputMode, StdinMode};
 use crate::run::{Files, Run, Taken};
 use crate::spec::ChildSpec;
 
-/// How many children of this process are started at once. A start that hangs, at an exec from a disk that does,
-/// holds one thread of the runtime's, and they must not all be taken.
-static STARTS: Semaphore = Semaphore::const_new(32);
+/// How many children of this process are started at once: more would only take more threads, each with memory of
+/// its own.
+static STARTS: Semaphore = Semaphore::const_new(4);
+
+/// How long a start holds up those that wait for their turn. One that takes longer hangs, at an exec from a disk
+/// that does, say; it keeps its thread, and the others go on.
+const TURN: Duration = Duration::from_secs(1);
 
 /// A start under way. If it is dropped, what was started is killed.
 pub(super) struct Starting {
@@ -47,12 +52,19 @@ impl Starting {
         let call_back = Arc::new(Notify::new());
         let called_back = Arc::clone(&call_back);
         let done = tokio::spawn(async move {
-            let _turn = tokio::select! {
+            let turn = tokio::select! {
                 biased;
                 () = called_back.notified() => return Err(NotStarted::CalledBack),
                 turn = STARTS.acquire() => turn,
             };
-            let started = spawn_blocking(move || try_start(&spec, run)).await;
+            let mut start = spawn_blocking(move || try_start(&spec, run));
+            let started = match timeout(TURN, &mut start).await {
+                Ok(started) => started,
+                Err(_) => {
+                    drop(turn);
+                    start.await
+                }
+            };
             // A panic in the function that builds the command is an answer too.
             started.unwrap_or_else(|error| {
                 Err(NotStarted::Failed {
