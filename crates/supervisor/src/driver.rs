@@ -45,6 +45,8 @@ pub(crate) enum Request {
     Signal(Signal, Reply<bool>),
     Tail(TailEnd),
     CloseStdin(Reply<Result<(), StdinError>>),
+    /// Answered when what came of the requests before was told.
+    Acknowledge(Reply<()>),
 }
 
 /// The owner of one child.
@@ -259,6 +261,10 @@ impl Driver {
                 let run = self.run.as_ref();
                 let sent = run.is_some_and(|run| run.child.signal(signal).is_ok());
                 reply.give(sent);
+                Act::Nothing
+            }
+            Request::Acknowledge(reply) => {
+                reply.give(());
                 Act::Nothing
             }
             Request::Tail(end) => {

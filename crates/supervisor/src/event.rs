@@ -174,6 +174,15 @@ impl Events {
         &self.snapshot
     }
 
+    /// The next event, if there is one already.
+    pub(crate) fn try_next(&mut self) -> Option<Heard> {
+        match self.next.try_recv() {
+            Ok(event) => Some(Heard::Event(event)),
+            Err(broadcast::error::TryRecvError::Lagged(missed)) => Some(Heard::Missed(missed)),
+            Err(_) => None,
+        }
+    }
+
     /// The next event; `None` when all supervisors are gone.
     ///
     /// # Cancel safety

@@ -5,26 +5,29 @@ mod plan;
 
 use std::collections::BTreeMap;
 use std::fmt;
+use std::future::pending;
 use std::sync::Arc;
 use std::time::Duration;
 
 use longtake_process::StopLadder;
 use tokio::sync::mpsc;
-use tokio::task::JoinSet;
 use tokio::time::{Instant, sleep_until};
 
-use self::coordinator::{Coordinator, Order};
+use self::coordinator::{Coordinator, Step};
 use self::plan::Plan;
 use crate::event::{Event, EventKind, Events, Heard, Hub};
 use crate::health::Health;
 use crate::reply::Reply;
-use crate::report::Cause;
+use crate::report::{Cause, Report};
 use crate::restart::Restart;
 use crate::spec::ChildSpec;
 use crate::state::State;
 use crate::supervisor::{EndError, Supervisor, WeakSupervisor};
 
 pub use self::plan::PoolError;
+
+/// How much of the time for a stop of all is for the kernel to end those who are killed, at most.
+const KILL_TIME: Duration = Duration::from_secs(2);
 
 /// The members of a pool, and what binds them.
 ///
@@ -77,7 +80,10 @@ pub enum Condition {
     Ended,
 }
 
-/// Who else is started anew when a member fails.
+/// Who else is started anew when a member fails and is started again.
+///
+/// One that does not come back, since it failed too often, say, takes nobody along: the others run on, and only those
+/// that are not started yet and wait for it stay down.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub enum Strategy {
     /// Nobody.
@@ -108,7 +114,7 @@ struct Inner {
 
 enum PoolOrder {
     StartAll(Reply<Result<(), NotAllStarted>>),
-    StopAll(Reply<()>),
+    StopAll(Duration, Reply<Result<(), EndError>>),
 }
 
 /// Some members of a pool do not run after all were to be started.
@@ -209,6 +215,7 @@ impl Pool {
             orders: receiver,
             wait_for_start: Vec::new(),
             wait_for_end: Vec::new(),
+            deadline: None,
         };
         tokio::spawn(keeper.run());
         Ok(Self {
@@ -265,12 +272,12 @@ impl Pool {
     ///
     /// # Errors
     ///
-    /// When even `SIGKILL` has left somebody alive, with the first such member.
+    /// When even `SIGKILL` has left somebody alive, with the first such member, or they are to start again
+    /// before that.
     ///
     /// # Cancel safety
     ///
-    /// Not cancel safe: the members are being stopped, but what is left at the end of the time is killed
-    /// only if the future is still there.
+    /// Dropping the future takes nothing back: the members are stopped, and killed when their time is over.
     pub async fn stop_all(&self) -> Result<(), EndError> {
         self.stop_all_within(self.inner.stop_within).await
     }
@@ -286,37 +293,12 @@ impl Pool {
     /// As [`stop_all`](Self::stop_all).
     pub async fn stop_all_within(&self, time: Duration) -> Result<(), EndError> {
         let (reply, answer) = Reply::new();
+        let order = PoolOrder::StopAll(time, reply);
         // If the keeper is gone, so is the runtime, and the members have been killed.
-        if self
-            .inner
-            .orders
-            .send(PoolOrder::StopAll(reply))
-            .await
-            .is_err()
-        {
+        if self.inner.orders.send(order).await.is_err() {
             return Ok(());
         }
-        let deadline = Instant::now() + time;
-        tokio::select! {
-            biased;
-            _ = answer => return Ok(()),
-            () = sleep_until(deadline) => {}
-        }
-        let mut kills: JoinSet<_> = self
-            .inner
-            .members
-            .iter()
-            .filter(|member| member.state() != State::Stopped)
-            .map(|member| {
-                let member = member.clone();
-                async move { member.stop_by(StopLadder::kill_only()).await }
-            })
-            .collect();
-        let mut result = Ok(());
-        while let Some(killed) = kills.join_next().await {
-            result = result.and(killed.unwrap_or(Ok(())));
-        }
-        result
+        answer.await.unwrap_or(Ok(()))
     }
 
     /// How each member is doing, by name.
@@ -367,61 +349,147 @@ struct Keeper {
     hub: Arc<Hub>,
     orders: mpsc::Receiver<PoolOrder>,
     wait_for_start: Vec<Reply<Result<(), NotAllStarted>>>,
-    wait_for_end: Vec<Reply<()>>,
+    wait_for_end: Vec<Reply<Result<(), EndError>>>,
+    deadline: Option<Deadline>,
+}
+
+/// When a stop of all must be over.
+#[derive(Clone, Copy)]
+enum Deadline {
+    /// Whoever is left is killed then, and is given so long for it.
+    Kill(Instant, Duration),
+    /// Whoever is left then does not die.
+    GiveUp(Instant),
 }
 
 impl Keeper {
     async fn run(mut self) {
         loop {
+            let deadline = self.deadline;
             tokio::select! {
                 order = self.orders.recv() => match order {
-                    Some(PoolOrder::StartAll(reply)) => {
-                        self.wait_for_start.push(reply);
-                        self.coordinator.start_all();
-                    }
-                    Some(PoolOrder::StopAll(reply)) => {
-                        self.wait_for_end.push(reply);
-                        self.coordinator.stop_all();
-                    }
+                    Some(order) => self.take(order),
                     None => return,
                 },
                 heard = self.events.next() => match heard {
-                    Some(Heard::Event(event)) => self.hear(&event),
-                    Some(Heard::Missed(missed)) => {
-                        tracing::warn!(missed, "pool was too slow for its events");
-                        self.catch_up();
-                    }
+                    Some(heard) => self.hear(heard),
                     None => return,
                 },
+                () = reached(deadline) => self.press().await,
             }
-            while let Some(order) = self.coordinator.next_order() {
-                self.carry_out(order).await;
-            }
-            self.answer();
+            self.carry_on().await;
         }
     }
 
-    fn hear(&mut self, event: &Event) {
+    fn take(&mut self, order: PoolOrder) {
+        match order {
+            PoolOrder::StartAll(reply) => {
+                self.wait_for_start.push(reply);
+                self.deadline = None;
+                for waiter in self.wait_for_end.drain(..) {
+                    let name = self.members.first().map_or("", WeakSupervisor::name);
+                    waiter.give(Err(EndError::StartedAgain { name: name.into() }));
+                }
+                self.coordinator.start_all();
+            }
+            PoolOrder::StopAll(time, reply) => {
+                self.wait_for_end.push(reply);
+                let kill_time = (time / 4).min(KILL_TIME);
+                let kill_at = Instant::now() + time.saturating_sub(kill_time);
+                self.deadline = Some(Deadline::Kill(kill_at, kill_time));
+                self.coordinator.stop_all();
+            }
+        }
+    }
+
+    fn hear(&mut self, heard: Heard) {
+        match heard {
+            Heard::Event(event) => self.hear_event(&event),
+            Heard::Missed(missed) => {
+                tracing::warn!(missed, "pool was too slow for its events");
+                self.catch_up();
+            }
+        }
+    }
+
+    fn hear_event(&mut self, event: &Event) {
         let Some(index) = self.index_of(&event.child) else {
             return;
         };
         match &event.kind {
             EventKind::State { to, .. } => self.coordinator.on_state(index, *to),
-            EventKind::Ended(report) => {
-                let ordered = report.cause == Cause::Ordered;
-                self.coordinator.on_end(index, ordered, report.success);
-            }
+            EventKind::Ended(report) => self.hear_end(index, report),
             _ => {}
         }
     }
 
-    /// Takes the states as they are now, instead of the events that led to them.
+    fn hear_end(&mut self, index: usize, report: &Report) {
+        self.members[index].last_run = report.run;
+        let ordered = report.cause == Cause::Ordered;
+        self.coordinator.on_end(index, ordered, report.success);
+    }
+
+    /// Takes the last ends and the states as they are now, instead of the events that led to them.
     fn catch_up(&mut self) {
         self.events = self.hub.listen();
         for snapshot in self.events.snapshot().to_vec() {
-            if let Some(index) = self.index_of(&snapshot.child) {
-                self.coordinator.on_state(index, snapshot.state);
+            let Some(index) = self.index_of(&snapshot.child) else {
+                continue;
+            };
+            let report = self.members[index].last_report();
+            if let Some(report) = report.filter(|report| report.run > self.members[index].last_run)
+            {
+                self.hear_end(index, &report);
             }
+            self.coordinator.on_state(index, snapshot.state);
+        }
+    }
+
+    /// Does what can be done, and answers those whose wait is over.
+    async fn carry_on(&mut self) {
+        while let Some(step) = self.coordinator.next_step() {
+            let (Step::Start(index) | Step::Stop(index)) = step;
+            // Who is gone needs no order.
+            if let Some(member) = self.members[index].upgrade() {
+                match step {
+                    Step::Start(_) => member.begin_start().await,
+                    Step::Stop(_) => member.begin_stop(None).await,
+                }
+            }
+            // What came of it at once has been told by now.
+            while let Some(heard) = self.events.try_next() {
+                self.hear(heard);
+            }
+            self.coordinator.done(step);
+        }
+        self.answer();
+    }
+
+    /// A stop of all has taken too long.
+    async fn press(&mut self) {
+        let left: Vec<_> = self.coordinator.not_stopped().collect();
+        match self.deadline.take() {
+            Some(Deadline::Kill(_, kill_time)) => {
+                self.deadline = Some(Deadline::GiveUp(Instant::now() + kill_time));
+                for index in left {
+                    if let Some(member) = self.members[index].upgrade() {
+                        let ladder = StopLadder::kill_only().kill_within(kill_time);
+                        member.begin_stop(Some(ladder)).await;
+                    }
+                }
+            }
+            Some(Deadline::GiveUp(_)) => {
+                let Some(first) = left.first().map(|index| &self.members[*index]) else {
+                    return;
+                };
+                for waiter in self.wait_for_end.drain(..) {
+                    waiter.give(Err(EndError::StillAlive {
+                        name: first.name().into(),
+                        pids: first.left(),
+                    }));
+                }
+            }
+            None => {}
         }
     }
 
@@ -429,20 +497,10 @@ impl Keeper {
         self.members.iter().position(|member| member.name() == name)
     }
 
-    async fn carry_out(&self, order: Order) {
-        let (Order::Start(index) | Order::Stop(index)) = order;
-        // Who is gone needs no order.
-        let Some(member) = self.members[index].upgrade() else {
-            return;
-        };
-        match order {
-            Order::Start(_) => member.begin_start().await,
-            Order::Stop(_) => member.begin_stop().await,
-        }
-    }
-
     fn answer(&mut self) {
-        if let Some(not_running) = self.coordinator.all_started() {
+        if !self.wait_for_start.is_empty()
+            && let Some(not_running) = self.coordinator.all_started()
+        {
             let names: Vec<_> = not_running
                 .into_iter()
                 .map(|index| self.members[index].name().to_owned())
@@ -458,9 +516,17 @@ impl Keeper {
             }
         }
         if self.coordinator.all_stopped() {
+            self.deadline = None;
             for waiter in self.wait_for_end.drain(..) {
-                waiter.give(());
+                waiter.give(Ok(()));
             }
         }
+    }
+}
+
+async fn reached(deadline: Option<Deadline>) {
+    match deadline {
+        Some(Deadline::Kill(at, _) | Deadline::GiveUp(at)) => sleep_until(at).await,
+        None => pending().await,
     }
 }

@@ -427,23 +427,29 @@ impl Supervisor {
         answer.await.unwrap_or_else(|_| Err(gone()))
     }
 
-    /// Has it started, without waiting for that.
+    /// Has it started. Waits until the order has reached it and what came of that at once was told, not until it
+    /// runs.
     pub(crate) async fn begin_start(&self) {
-        // Nobody waits for the answer; if the driver is gone there is nothing to start.
-        drop(
-            self.requests
-                .send(Box::new(Request::Start(Reply::new().0)))
-                .await,
-        );
+        self.acknowledged(Request::Start(Reply::new().0)).await;
     }
 
-    /// Has it stopped, without waiting for that.
-    pub(crate) async fn begin_stop(&self) {
-        drop(
-            self.requests
-                .send(Box::new(Request::Stop(None, Reply::new().0)))
-                .await,
-        );
+    /// Has it stopped. Waits as [`begin_start`](Self::begin_start) does.
+    pub(crate) async fn begin_stop(&self, ladder: Option<StopLadder>) {
+        self.acknowledged(Request::Stop(ladder, Reply::new().0))
+            .await;
+    }
+
+    /// Hands over a request, and waits until its consequences were told. If the driver is gone it has none.
+    async fn acknowledged(&self, request: Request) {
+        let (done, is_done) = Reply::new();
+        for request in [request, Request::Acknowledge(done)] {
+            if self.requests.send(Box::new(request)).await.is_err() {
+                return;
+            }
+        }
+        match is_done.await {
+            Ok(()) | Err(_) => {}
+        }
     }
 
     pub(crate) fn downgrade(&self) -> WeakSupervisor {
@@ -451,6 +457,7 @@ impl Supervisor {
             shared: Arc::clone(&self.shared),
             requests: self.requests.downgrade(),
             stdin: self.stdin.clone(),
+            last_run: 0,
         }
     }
 
@@ -494,11 +501,22 @@ pub(crate) struct WeakSupervisor {
     shared: Arc<Shared>,
     requests: mpsc::WeakSender<Box<Request>>,
     stdin: Option<StdinQueue>,
+    /// The last run whose end was heard of.
+    pub(crate) last_run: u64,
 }
 
 impl WeakSupervisor {
     pub(crate) fn name(&self) -> &str {
         &self.shared.name
+    }
+
+    pub(crate) fn last_report(&self) -> Option<Arc<Report>> {
+        self.shared.status.lock().last_report.clone()
+    }
+
+    /// Those who are left of a child that does not die.
+    pub(crate) fn left(&self) -> Vec<u32> {
+        self.shared.status.lock().left.clone()
     }
 
     pub(crate) fn upgrade(&self) -> Option<Supervisor> {

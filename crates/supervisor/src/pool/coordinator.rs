@@ -14,10 +14,11 @@ pub(super) struct Coordinator {
     slots: Vec<Slot>,
 }
 
-/// What is to be done next.
+/// What is to be done next. When it is done, all that came of it at once is told, and then that it is
+/// [`done`](Coordinator::done).
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 #[must_use]
-pub(super) enum Order {
+pub(super) enum Step {
     Start(usize),
     Stop(usize),
 }
@@ -27,14 +28,14 @@ struct Slot {
     state: State,
     wanted: bool,
     todo: Todo,
-    /// It was ordered to start, and no state has come of that yet.
-    ordered: bool,
     /// It was started since it was last wanted anew.
     started: bool,
     /// It was ready since then, even if it is not now.
     was_ready: bool,
     /// It ended by itself, and with a success.
     ended: Option<bool>,
+    /// It failed, and it is not known yet whether it will be started again.
+    fell: bool,
 }
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -42,9 +43,9 @@ enum Todo {
     Nothing,
     Start,
     Stop,
-    /// Stop it, and start it when this other one is ready again.
+    /// Stop it, and start it when this other one is back, or will not come back.
     Renew(usize),
-    /// Start it when this other one is ready again.
+    /// Start it when this other one is back, or will not come back.
     Await(usize),
 }
 
@@ -54,10 +55,10 @@ impl Coordinator {
             state: State::Stopped,
             wanted: false,
             todo: Todo::Nothing,
-            ordered: false,
             started: false,
             was_ready: false,
             ended: None,
+            fell: false,
         };
         Self {
             slots: vec![slot; plan.order().len()],
@@ -68,10 +69,6 @@ impl Coordinator {
 
     pub(super) fn start_all(&mut self) {
         for slot in &mut self.slots {
-            let runs = !matches!(slot.state, State::Stopped | State::Failed | State::Stopping);
-            if slot.wanted && runs {
-                continue;
-            }
             slot.wanted = true;
             slot.todo = Todo::Start;
             slot.started = false;
@@ -91,37 +88,108 @@ impl Coordinator {
     pub(super) fn on_state(&mut self, member: usize, state: State) {
         let slot = &mut self.slots[member];
         slot.state = state;
-        slot.ordered = false;
         slot.started |= matches!(state, State::Starting | State::Running);
         slot.was_ready |= state == State::Running;
         match state {
-            State::Running => {
+            State::Running | State::Stopped | State::Failed => {
+                slot.fell = false;
                 for slot in &mut self.slots {
                     if slot.todo == Todo::Await(member) {
                         slot.todo = Todo::Start;
                     }
                 }
             }
-            // Who cannot come back is waited for no more.
-            State::Failed => {
-                for slot in &mut self.slots {
-                    if slot.todo == Todo::Await(member) {
-                        slot.todo = Todo::Nothing;
-                    }
-                }
+            State::Restarting | State::Starting if slot.fell => {
+                slot.fell = false;
+                self.renew_fellows_of(member);
             }
             _ => {}
         }
     }
 
-    /// A run of a member ended.
+    /// A run of a member ended; the state that follows tells whether it comes back.
     pub(super) fn on_end(&mut self, member: usize, ordered: bool, success: bool) {
-        if ordered {
-            return;
+        let slot = &mut self.slots[member];
+        if !ordered {
+            slot.ended = Some(success);
+            slot.fell = !success;
         }
-        self.slots[member].ended = Some(success);
+    }
+
+    /// What can be done now, if anything can. Ask again until nothing can.
+    pub(super) fn next_step(&mut self) -> Option<Step> {
+        for place in (0..self.slots.len()).rev() {
+            let member = self.plan.order()[place];
+            let after = match self.slots[member].todo {
+                Todo::Stop => Todo::Nothing,
+                Todo::Renew(other) if self.is_settled(other) => Todo::Start,
+                Todo::Renew(other) => Todo::Await(other),
+                _ => continue,
+            };
+            if self.may_stop(member) {
+                self.slots[member].todo = after;
+                return Some(Step::Stop(member));
+            }
+        }
+        for place in 0..self.slots.len() {
+            let member = self.plan.order()[place];
+            if self.slots[member].todo == Todo::Start && self.may_start(member) {
+                self.slots[member].todo = Todo::Nothing;
+                return Some(Step::Start(member));
+            }
+        }
+        None
+    }
+
+    /// A step is done, and all that came of it at once was told. A member that runs already was not
+    /// changed by the order to start it.
+    pub(super) fn done(&mut self, step: Step) {
+        if let Step::Start(member) = step {
+            let slot = &mut self.slots[member];
+            slot.started = true;
+            slot.was_ready |= slot.state == State::Running;
+        }
+    }
+
+    /// Those that do not run, once it is settled who does; `None` before. A member that was ready and is
+    /// being restarted is not waited for once more.
+    pub(super) fn all_started(&self) -> Option<Vec<usize>> {
+        let never = self.never_started();
+        let mut not_running = Vec::new();
+        for (member, slot) in self.slots.iter().enumerate() {
+            let is_up = match (slot.todo, slot.state) {
+                (Todo::Start, _) if never[member] => false,
+                (Todo::Start | Todo::Await(_) | Todo::Renew(_), _) => return None,
+                (_, State::Failed) => false,
+                (_, State::Stopped) => slot.ended == Some(true),
+                _ if slot.was_ready => true,
+                _ => return None,
+            };
+            if !is_up {
+                not_running.push(member);
+            }
+        }
+        Some(not_running)
+    }
+
+    /// Whether nothing runs, and nothing is about to.
+    pub(super) fn all_stopped(&self) -> bool {
+        let mut slots = self.slots.iter();
+        slots.all(|slot| slot.state == State::Stopped && slot.todo == Todo::Nothing)
+    }
+
+    /// Those that run, or have anything left.
+    pub(super) fn not_stopped(&self) -> impl Iterator<Item = usize> {
+        let slots = self.slots.iter().enumerate();
+        slots
+            .filter(|(_, slot)| slot.state != State::Stopped)
+            .map(|(member, _)| member)
+    }
+
+    /// A member that failed is being started again: those that are to fall with it are renewed.
+    fn renew_fellows_of(&mut self, member: usize) {
         let part_of_another = matches!(self.slots[member].todo, Todo::Renew(_) | Todo::Await(_));
-        if success || part_of_another || !self.slots[member].wanted {
+        if part_of_another || !self.slots[member].wanted {
             return;
         }
         let fellows = match self.strategy {
@@ -134,78 +202,29 @@ impl Coordinator {
         };
         for fellow in fellows {
             let slot = &mut self.slots[fellow];
-            if slot.wanted && slot.todo != Todo::Start {
+            let runs = !matches!(slot.state, State::Stopped | State::Failed);
+            if slot.wanted && slot.todo == Todo::Nothing && runs {
                 slot.todo = Todo::Renew(member);
             }
         }
     }
 
-    /// What can be done now, if anything can. Ask again until nothing can.
-    pub(super) fn next_order(&mut self) -> Option<Order> {
-        let order = self.plan.order().to_vec();
-        for &member in order.iter().rev() {
-            let todo = self.slots[member].todo;
-            let after = match todo {
-                Todo::Stop => Todo::Nothing,
-                Todo::Renew(other) => Todo::Await(other),
-                _ => continue,
-            };
-            if !self.may_stop(member) {
-                continue;
-            }
-            let slot = &mut self.slots[member];
-            slot.todo = after;
-            if slot.state != State::Stopped || slot.ordered {
-                return Some(Order::Stop(member));
-            }
-        }
-        for &member in &order {
-            if self.slots[member].todo == Todo::Start && self.may_start(member) {
-                let slot = &mut self.slots[member];
-                slot.todo = Todo::Nothing;
-                slot.ordered = true;
-                return Some(Order::Start(member));
-            }
-        }
-        None
-    }
-
-    /// Those that do not run, once it is settled who does; `None` before. A member that was ready and is
-    /// being restarted is not waited for once more.
-    pub(super) fn all_started(&self) -> Option<Vec<usize>> {
-        let mut not_running = Vec::new();
-        for (member, slot) in self.slots.iter().enumerate() {
-            let settled = match (slot.todo, slot.state) {
-                (Todo::Start, _) => self.never_starts(member),
-                (_, State::Failed) => !slot.ordered,
-                (_, State::Stopped) => !slot.ordered && (slot.ended.is_some() || !slot.wanted),
-                _ => slot.was_ready && !slot.ordered,
-            };
-            if !settled {
-                return None;
-            }
-            let fine = match slot.state {
-                State::Failed => false,
-                State::Stopped => slot.ended == Some(true),
-                _ => true,
-            };
-            if !fine || slot.todo == Todo::Start {
-                not_running.push(member);
-            }
-        }
-        Some(not_running)
-    }
-
-    /// Whether nothing runs, and nothing is about to.
-    pub(super) fn all_stopped(&self) -> bool {
-        let mut slots = self.slots.iter();
-        slots.all(|slot| slot.state == State::Stopped && !slot.ordered && slot.todo != Todo::Stop)
+    /// Whether it is back, or will not come back by itself.
+    fn is_settled(&self, member: usize) -> bool {
+        matches!(
+            self.slots[member].state,
+            State::Running | State::Stopped | State::Failed
+        )
     }
 
     fn may_start(&self, member: usize) -> bool {
         let mut others = self.plan.after(member).iter();
         others.all(|(other, condition)| {
             let other = &self.slots[*other];
+            // Who is about to be stopped is nobody to build on.
+            if matches!(other.todo, Todo::Stop | Todo::Renew(_)) {
+                return false;
+            }
             match condition {
                 Condition::Started => other.started,
                 Condition::Ready => other.state == State::Running,
@@ -217,31 +236,38 @@ impl Coordinator {
         })
     }
 
-    /// Whether it waits for something that will not come by itself.
-    fn never_starts(&self, member: usize) -> bool {
-        self.plan.after(member).iter().any(|(other, condition)| {
-            let slot = &self.slots[*other];
-            if slot.todo == Todo::Start {
-                return self.never_starts(*other);
-            }
-            let at_rest = matches!(slot.state, State::Stopped | State::Failed) && !slot.ordered;
-            match condition {
-                Condition::Started => at_rest && !slot.started,
-                Condition::Ready => at_rest,
-                Condition::Succeeded => at_rest && slot.ended != Some(true),
-                Condition::Ended => at_rest && slot.ended.is_none(),
-            }
-        })
-    }
-
     /// Whether all that wait for it are gone.
     fn may_stop(&self, member: usize) -> bool {
         self.plan.before(member).all(|other| {
             let slot = &self.slots[other];
             matches!(slot.state, State::Stopped | State::Failed)
-                && !slot.ordered
                 && !matches!(slot.todo, Todo::Stop | Todo::Renew(_))
         })
+    }
+
+    /// Of each member, whether it is to be started and waits for something that will not come by itself.
+    fn never_started(&self) -> Vec<bool> {
+        let mut never = vec![false; self.slots.len()];
+        for &member in self.plan.order() {
+            if self.slots[member].todo != Todo::Start {
+                continue;
+            }
+            never[member] = self.plan.after(member).iter().any(|(other, condition)| {
+                let slot = &self.slots[*other];
+                if slot.todo != Todo::Nothing {
+                    return never[*other];
+                }
+                let at_rest = matches!(slot.state, State::Stopped | State::Failed);
+                at_rest
+                    && match condition {
+                        Condition::Started => !slot.started,
+                        Condition::Ready => true,
+                        Condition::Succeeded => slot.ended != Some(true),
+                        Condition::Ended => slot.ended.is_none(),
+                    }
+            });
+        }
+        never
     }
 }
 

@@ -254,7 +254,8 @@ fn each_has_its_own_time_to_stop_and_all_have_the_pools() {
         let pids = pids(&both);
         let begin = Instant::now();
         both.stop_all().await.unwrap();
-        assert!(begin.elapsed() >= short);
+        // A part of the time is for those who are killed.
+        assert!(begin.elapsed() >= short / 2);
         assert!(begin.elapsed() < LONG);
         assert!(!pids.values().any(|pid| lives(*pid)));
         assert!(

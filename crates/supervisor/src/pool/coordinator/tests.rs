@@ -3,7 +3,7 @@ use std::sync::Arc;
 use proptest::prelude::*;
 use proptest::strategy::Strategy as Generator;
 
-use super::Order::{Start, Stop};
+use super::Step::{Start, Stop};
 use super::*;
 use crate::pool::Strategy;
 
@@ -20,13 +20,32 @@ fn coordinator(after: &[&[Edge]], strategy: Strategy) -> Coordinator {
     Coordinator::new(Plan::new(edges.collect()).unwrap(), strategy)
 }
 
-fn orders(coordinator: &mut Coordinator) -> Vec<Order> {
-    std::iter::from_fn(|| coordinator.next_order()).collect()
+/// The steps that can be taken now, with what comes of each at once.
+fn steps(pool: &mut Coordinator) -> Vec<Step> {
+    let mut steps = Vec::new();
+    while let Some(step) = pool.next_step() {
+        let (Start(member) | Stop(member)) = step;
+        let follows = match (step, pool.slots[member].state) {
+            (Start(_), State::Stopped | State::Failed) => Some(State::Starting),
+            (Start(_), State::Stopping) => Some(State::Restarting),
+            (Stop(_), State::Failed) => Some(State::Stopped),
+            (Stop(_), State::Starting | State::Running | State::Restarting) => {
+                Some(State::Stopping)
+            }
+            _ => None,
+        };
+        if let Some(state) = follows {
+            pool.on_state(member, state);
+        }
+        pool.done(step);
+        steps.push(step);
+    }
+    steps
 }
 
 #[track_caller]
-fn check(coordinator: &mut Coordinator, want: &[Order]) {
-    assert_eq!(orders(coordinator), want);
+fn check(coordinator: &mut Coordinator, want: &[Step]) {
+    assert_eq!(steps(coordinator), want);
 }
 
 fn all(coordinator: &mut Coordinator, members: &[usize], state: State) {
@@ -45,10 +64,8 @@ fn each_as_soon_as_its_conditions_hold() {
     ];
     let mut pool = coordinator(&after, Strategy::OneForOne);
     pool.start_all();
-    check(&mut pool, &[Start(0)]);
+    check(&mut pool, &[Start(0), Start(1)]);
     assert_eq!(pool.all_started(), None);
-    pool.on_state(0, State::Starting);
-    check(&mut pool, &[Start(1)]);
     pool.on_state(0, State::Running);
     check(&mut pool, &[Start(2)]);
     all(&mut pool, &[1, 2], State::Running);
@@ -75,7 +92,7 @@ fn who_was_ready_once_is_started() {
 #[test]
 fn a_task_that_must_have_succeeded() {
     #[track_caller]
-    fn check_one(condition: Condition, success: bool, want: Option<&[Order]>) {
+    fn check_one(condition: Condition, success: bool, want: Option<&[Step]>) {
         let after: [&[Edge]; 2] = [&[], &[(0, condition)]];
         let mut pool = coordinator(&after, Strategy::OneForOne);
         pool.start_all();
@@ -129,19 +146,20 @@ fn stopped_in_reverse_each_when_those_that_wait_for_it_are_gone() {
 fn a_stop_of_what_was_never_started_is_done() {
     let mut pool = coordinator(&[&[], &[]], Strategy::OneForOne);
     pool.stop_all();
-    check(&mut pool, &[]);
+    assert!(!pool.all_stopped(), "they may have been started singly");
+    check(&mut pool, &[Stop(1), Stop(0)]);
     assert!(pool.all_stopped());
 }
 
 #[test]
-fn a_stop_of_what_has_only_just_been_ordered_to_start() {
+fn a_stop_of_what_has_only_just_been_started() {
     let mut pool = coordinator(&[&[]], Strategy::OneForOne);
     pool.start_all();
     check(&mut pool, &[Start(0)]);
+    pool.on_state(0, State::Starting);
     pool.stop_all();
     check(&mut pool, &[Stop(0)]);
-    assert!(!pool.all_stopped(), "the start may still come");
-    pool.on_state(0, State::Starting);
+    assert!(!pool.all_stopped());
     pool.on_state(0, State::Stopping);
     pool.on_state(0, State::Stopped);
     assert!(pool.all_stopped());
@@ -212,16 +230,93 @@ fn two_die_together() {
     check(&mut pool, &[Start(1), Start(2)]);
 }
 
+/// Who does not come back takes nobody along, whatever kept it: the policy, its exit code, an order.
 #[test]
-fn nobody_is_started_for_one_that_cannot_come_back() {
+fn one_that_does_not_come_back_takes_nobody_along() {
+    for rest in [State::Failed, State::Stopped] {
+        let mut pool = three_running(Strategy::OneForAll);
+        pool.on_end(0, false, false);
+        pool.on_state(0, State::Stopping);
+        pool.on_state(0, rest);
+        check(&mut pool, &[]);
+    }
+}
+
+/// It gave up after the others had been stopped for it: they come back without it.
+#[test]
+fn one_that_gives_up_frees_those_that_wait() {
     let mut pool = three_running(Strategy::OneForAll);
     pool.on_end(0, false, false);
-    pool.on_state(0, State::Failed);
+    pool.on_state(0, State::Restarting);
     check(&mut pool, &[Stop(2), Stop(1)]);
     all(&mut pool, &[2, 1], State::Stopped);
     check(&mut pool, &[]);
+    pool.on_state(0, State::Failed);
+    check(&mut pool, &[Start(1), Start(2)]);
+    all(&mut pool, &[1, 2], State::Running);
+    assert_eq!(pool.all_started(), Some(vec![0]));
+}
+
+/// The one that fell is back before those that fall with it are down.
+#[test]
+fn one_that_is_back_early_is_not_waited_for() {
+    let after: [&[Edge]; 3] = [&[], &[], &[(1, Condition::Ready)]];
+    let mut pool = coordinator(&after, Strategy::OneForAll);
+    pool.start_all();
+    check(&mut pool, &[Start(0), Start(1)]);
+    all(&mut pool, &[0, 1], State::Running);
+    check(&mut pool, &[Start(2)]);
+    all(&mut pool, &[2], State::Running);
+    pool.on_end(0, false, false);
+    pool.on_state(0, State::Restarting);
+    check(&mut pool, &[Stop(2)]);
+    pool.on_state(2, State::Stopping);
+    pool.on_state(0, State::Running);
+    check(&mut pool, &[]);
+    pool.on_state(2, State::Stopped);
+    // It is started as soon as it is gone.
+    check(&mut pool, &[Stop(1), Start(1)]);
+    all(&mut pool, &[1], State::Starting);
+    check(&mut pool, &[]);
+    all(&mut pool, &[1], State::Running);
+    check(&mut pool, &[Start(2)]);
+}
+
+#[test]
+fn members_that_were_started_or_stopped_singly() {
+    let after: [&[Edge]; 3] = [&[], &[(0, Condition::Started)], &[]];
+    let mut pool = coordinator(&after, Strategy::OneForOne);
+    all(&mut pool, &[0], State::Running);
+    pool.start_all();
+    // The first one runs already: nothing comes of the order.
+    check(&mut pool, &[Start(0), Start(1), Start(2)]);
+    all(&mut pool, &[1], State::Running);
+    assert_eq!(pool.all_started(), None);
+    all(&mut pool, &[2], State::Starting);
+    pool.on_end(1, true, false);
+    all(&mut pool, &[1], State::Stopped);
+    all(&mut pool, &[2], State::Running);
+    assert_eq!(
+        pool.all_started(),
+        Some(vec![1]),
+        "somebody stopped it meanwhile"
+    );
+}
+
+#[test]
+fn a_start_in_the_middle_of_a_stop() {
+    let mut pool = three_running(Strategy::OneForOne);
+    pool.stop_all();
+    check(&mut pool, &[Stop(2), Stop(1), Stop(0)]);
+    all(&mut pool, &[2, 1, 0], State::Stopping);
     pool.start_all();
     check(&mut pool, &[Start(0), Start(1), Start(2)]);
+    all(&mut pool, &[0, 1, 2], State::Restarting);
+    assert_eq!(pool.all_started(), None);
+    all(&mut pool, &[0, 1, 2], State::Starting);
+    assert_eq!(pool.all_started(), None);
+    all(&mut pool, &[0, 1, 2], State::Running);
+    assert_eq!(pool.all_started(), Some(vec![]));
 }
 
 /// What members do, by number.
@@ -233,6 +328,9 @@ enum Happens {
     Moves(usize),
     Dies(usize),
     GivesUp(usize),
+    /// Somebody else starts or stops it.
+    StartedSingly(usize),
+    StoppedSingly(usize),
 }
 
 fn happens() -> impl Generator<Value = Happens> {
@@ -242,6 +340,8 @@ fn happens() -> impl Generator<Value = Happens> {
         12 => (0_usize..5).prop_map(Happens::Moves),
         2 => (0_usize..5).prop_map(Happens::Dies),
         1 => (0_usize..5).prop_map(Happens::GivesUp),
+        1 => (0_usize..5).prop_map(Happens::StartedSingly),
+        1 => (0_usize..5).prop_map(Happens::StoppedSingly),
     ]
 }
 
@@ -286,10 +386,21 @@ proptest! {
                     states[member] = State::Failed;
                     pool.on_state(member, State::Failed);
                 }
-                Happens::Dies(_) | Happens::GivesUp(_) => {}
+                Happens::StartedSingly(member)
+                    if matches!(states[member], State::Stopped | State::Failed) =>
+                {
+                    states[member] = State::Starting;
+                    pool.on_state(member, State::Starting);
+                }
+                Happens::StoppedSingly(member) if states[member] == State::Running => {
+                    pool.on_end(member, true, false);
+                    states[member] = State::Stopping;
+                    pool.on_state(member, State::Stopping);
+                }
+                _ => {}
             }
-            while let Some(order) = pool.next_order() {
-                match order {
+            while let Some(step) = pool.next_step() {
+                match step {
                     Start(member) => {
                         for (other, _) in after[member] {
                             prop_assert_eq!(states[*other], State::Running, "{} too early", member);
@@ -297,9 +408,6 @@ proptest! {
                         if matches!(states[member], State::Stopped | State::Failed | State::Stopping) {
                             states[member] = State::Starting;
                             pool.on_state(member, State::Starting);
-                        } else {
-                            let state = states[member];
-                            pool.on_state(member, state);
                         }
                     }
                     Stop(member) => {
@@ -313,10 +421,13 @@ proptest! {
                             State::Running | State::Starting => State::Stopping,
                             _ => State::Stopped,
                         };
-                        states[member] = next;
-                        pool.on_state(member, next);
+                        if states[member] != next {
+                            states[member] = next;
+                            pool.on_state(member, next);
+                        }
                     }
                 }
+                pool.done(step);
             }
         }
         if last_word {
