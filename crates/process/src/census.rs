@@ -11,6 +11,7 @@ use rustix::process::Pid;
 use crate::environ::{Environ, Shown};
 use crate::family::{Family, Kin, Stray};
 use crate::guardian;
+use crate::hidden::is_hidden;
 use crate::marker::Marker;
 use crate::stat::Stat;
 use crate::sys;
@@ -50,7 +51,7 @@ impl Census {
     ///
     /// # Errors
     ///
-    /// Fails when `/proc` cannot be read.
+    /// Fails when `/proc` cannot be read, or not to its end: file numbers or memory have run out.
     pub fn take(kin: impl IntoIterator<Item: Borrow<Kin>>) -> io::Result<Self> {
         Pass::over(kin, Io::NotAsked).through_all()
     }
@@ -60,7 +61,7 @@ impl Census {
     ///
     /// # Errors
     ///
-    /// Fails when `/proc` cannot be read.
+    /// Fails when `/proc` cannot be read, or not to its end: file numbers or memory have run out.
     pub fn take_with_io(kin: impl IntoIterator<Item: Borrow<Kin>>) -> io::Result<Self> {
         Pass::over(kin, Io::Asked).through_all()
     }
@@ -75,13 +76,13 @@ impl Census {
     }
 
     /// Which of these processes belong to this child.
-    pub(crate) fn of_processes(kin: &Kin, processes: &[Pid]) -> Family {
+    pub(crate) fn of_processes(kin: &Kin, processes: &[Pid]) -> io::Result<Family> {
         let mut pass = Pass::over([kin], Io::NotAsked);
         for &process in processes {
-            pass.visit(process);
+            pass.visit(process)?;
         }
         let mut families = pass.census.families;
-        families.remove(&kin.group).unwrap_or_default()
+        Ok(families.remove(&kin.group).unwrap_or_default())
     }
 
     /// The processes of this child; `None` if the census was not taken for it.
@@ -145,26 +146,31 @@ impl Pass {
             let name = entry?.file_name();
             let number = name.to_str().and_then(|name| name.parse().ok());
             if let Some(process) = number.and_then(Pid::from_raw) {
-                self.visit(process);
+                self.visit(process)?;
             }
         }
         Ok(self.census)
     }
 
     /// Looks at one process, which may be gone by now. The cheapest question comes first.
-    fn visit(&mut self, process: Pid) {
+    ///
+    /// Fails when it cannot be looked at though it may be there: nobody is taken for gone because there are
+    /// no file numbers left.
+    fn visit(&mut self, process: Pid) -> io::Result<()> {
         // Who has no group here is a thread of the kernel, or came from outside our pid namespace.
         let Ok(Some(group)) = sys::group_of(process) else {
-            return;
+            return Ok(());
         };
         if self.others.contains(&group.as_raw_nonzero().get()) {
-            return;
+            return Ok(());
         }
-        let Ok(stat) = Stat::read(process, &mut self.line) else {
-            return;
+        let stat = match Stat::read(process, &mut self.line) {
+            Ok(stat) => stat,
+            Err(error) if is_hidden(&error) => return Ok(()),
+            Err(error) => return Err(error),
         };
         let Some(group) = stat.group else {
-            return;
+            return Ok(());
         };
         if let Some(family) = self.census.families.get_mut(&group) {
             family.usage.add(&stat, read_io(self.io, process));
@@ -172,15 +178,18 @@ impl Pass {
                 family.group.push(process);
             }
         } else if !stat.is_dead() && stat.started_ticks >= self.since_ticks {
-            self.visit_outsider(process, group, &stat);
+            self.visit_outsider(process, group, &stat)?;
         }
+        Ok(())
     }
 
     /// Looks at one that is in none of the groups, but not older than they are.
-    fn visit_outsider(&mut self, process: Pid, group: Pid, stat: &Stat) {
-        match self.environ.of(process) {
+    fn visit_outsider(&mut self, process: Pid, group: Pid, stat: &Stat) -> io::Result<()> {
+        match self.environ.of(process)? {
             Shown::Variables(environ) => {
-                let Some(any) = self.kin.first() else { return };
+                let Some(any) = self.kin.first() else {
+                    return Ok(());
+                };
                 let words = any.marker.siblings_in(environ);
                 for kin in words.filter_map(|word| self.kin.get(*self.words.get(&word)?)) {
                     let stray = Stray { process, group };
@@ -203,6 +212,7 @@ impl Pass {
             }
             Shown::Refused => {}
         }
+        Ok(())
     }
 }
 

@@ -17,7 +17,8 @@ pub(crate) const EXEC_TIME: Duration = Duration::from_millis(1);
 const EXEC_LOOKS: u32 = 20;
 
 /// How often the family is looked up anew while a process of it lives on. The end of a known process
-/// is seen at once; this is for what it forked meanwhile, and for numbers that changed hands.
+/// is seen at once; this is for what it forked meanwhile, and for numbers that changed hands. A look that
+/// failed is tried again as soon.
 const LOOK_AGAIN: Duration = Duration::from_millis(100);
 
 /// A way down a ladder.
@@ -67,6 +68,8 @@ pub(crate) enum Seen {
     /// Nobody for sure, but some processes show no environment.
     Unclear,
     Nobody,
+    /// The look failed. Somebody may be left, so that the steps go on at their times.
+    Unknown,
 }
 
 /// How far the bytes of a step got.
@@ -94,6 +97,8 @@ pub(crate) enum Order {
     },
     /// Look who lives.
     Look,
+    /// Look who lives, at this moment, as the last look failed.
+    LookAgain(Instant),
     /// Look at the unclear ones at this moment.
     LookCloser(Instant),
     /// Signal the strays if `tell` says so, then look again when one of the family has ended, but at this
@@ -107,7 +112,7 @@ pub(crate) enum Order {
     Pause(Instant),
     /// Nobody is left: reap the leader.
     Reap,
-    /// Somebody outlives `SIGKILL`.
+    /// Somebody outlives `SIGKILL`, or nobody can tell.
     GiveUp,
 }
 
@@ -181,6 +186,9 @@ impl Descent {
                         Err(order) => return order,
                         Ok(_) if over && last => return Order::GiveUp,
                         Ok(_) if over => self.at = At::Before(step + 1),
+                        Ok(Seen::Unknown) => {
+                            return Order::LookAgain(earlier(now + LOOK_AGAIN, until));
+                        }
                         Ok(who) => {
                             return Order::Attend {
                                 tell: tell.filter(|_| who == Seen::Strays),
@@ -250,7 +258,7 @@ impl Descent {
         }
     }
 
-    /// Who is left, or else what to do about it.
+    /// Who is left, if anybody may be, or else what to do about it.
     fn left(&mut self, now: Instant, seen: Option<Seen>) -> Result<Seen, Order> {
         match seen {
             None => {
@@ -417,6 +425,37 @@ mod tests {
             ),
             (1, Exited, Some(Seen::Strays), Order::Signal(Signal::Term)),
         ]);
+    }
+
+    /// A step is never held up by looks that fail, and nobody is reaped.
+    #[test]
+    fn looks_that_fail_cost_no_time() {
+        let mut check = Check::new(term());
+        let unknown = Some(Seen::Unknown);
+        let kill = check.until(2000);
+        check.turns([
+            (0, Running, None, Order::Signal(Signal::Term)),
+            (1000, Running, None, Order::Look),
+            (1000, Running, unknown, Order::Kill),
+            (1000, Running, None, Order::AwaitLeader(kill)),
+            (1001, Exited, None, Order::Look),
+            (1001, Exited, unknown, Order::LookAgain(check.at(1101))),
+            (1950, Exited, unknown, Order::LookAgain(check.at(2000))),
+            (2000, Exited, unknown, Order::GiveUp),
+        ]);
+
+        let mut check = Check::new(term());
+        check.turns([
+            (0, Exited, None, Order::Look),
+            (0, Exited, unknown, Order::Signal(Signal::Term)),
+            (0, Exited, None, Order::Look),
+            (1, Exited, unknown, Order::LookAgain(check.at(101))),
+            (999, Exited, unknown, Order::LookAgain(check.at(1000))),
+            (1000, Exited, unknown, Order::Kill),
+            (1000, Exited, None, Order::Look),
+            (1001, Exited, Some(Seen::Nobody), Order::Reap),
+        ]);
+        assert_eq!(check.descent.by(), StoppedBy::Kill);
     }
 
     #[test]

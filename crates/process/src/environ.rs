@@ -6,6 +6,8 @@ use std::io::{self, Read};
 use rustix::io::Errno;
 use rustix::process::Pid;
 
+use crate::hidden::is_hidden;
+
 /// Room for the environment of one process after the other.
 ///
 /// An exec in between two reads ends the file early, and hides what had not been read yet. The room is
@@ -29,13 +31,15 @@ impl Default for Environ {
 }
 
 impl Environ {
-    pub(crate) fn of(&mut self, process: Pid) -> Shown<'_> {
+    /// What this process shows; an error says nothing of it.
+    pub(crate) fn of(&mut self, process: Pid) -> io::Result<Shown<'_>> {
         match self.read(process) {
-            Ok([]) => Shown::Nothing,
-            Ok(variables) => Shown::Variables(variables),
+            Ok([]) => Ok(Shown::Nothing),
+            Ok(variables) => Ok(Shown::Variables(variables)),
             // How newer kernels say that there is no memory where an environment could be.
-            Err(error) if Errno::from_io_error(&error) == Some(Errno::SRCH) => Shown::Nothing,
-            Err(_) => Shown::Refused,
+            Err(error) if Errno::from_io_error(&error) == Some(Errno::SRCH) => Ok(Shown::Nothing),
+            Err(error) if is_hidden(&error) => Ok(Shown::Refused),
+            Err(error) => Err(error),
         }
     }
 

@@ -66,7 +66,7 @@ impl Kin {
 
     /// Signals those strays that are not in `told` yet, and adds those whom it reached. The signal goes
     /// to a stray's whole group if it leads one, to everybody once, and is followed by `SIGCONT`. False if
-    /// somebody was not reached: it is gone, or shows no marker right now.
+    /// somebody was not reached: it is gone, or shows no marker right now, or no file number is left.
     ///
     /// No stranger is reached: if the number went to another process since the stray was seen, either the
     /// marker is not there, or the pidfd, which is older than that look, names a process that is gone.
@@ -122,11 +122,11 @@ impl Kin {
     /// Whether a process has our word in its environment.
     fn claims(&self, process: Pid) -> bool {
         match Environ::default().of(process) {
-            Shown::Variables(environ) => self
+            Ok(Shown::Variables(environ)) => self
                 .marker
                 .siblings_in(environ)
                 .any(|word| word == self.marker),
-            Shown::Nothing | Shown::Refused => false,
+            Ok(Shown::Nothing | Shown::Refused) | Err(_) => false,
         }
     }
 }

@@ -89,6 +89,7 @@ mod signal;
 mod census;
 mod environ;
 mod family;
+mod hidden;
 mod marker;
 
 mod descent;

@@ -22,7 +22,7 @@ pub struct Stopped {
     pub status: ExitStatus,
     /// The step after which nothing of the child was left.
     pub by: StoppedBy,
-    /// The process ids that were alive when `SIGKILL` was sent.
+    /// The process ids that were alive when `SIGKILL` was sent, as far as they could be seen.
     pub killed: Vec<u32>,
     /// What the leader took in its life.
     pub spent: Spent,
@@ -67,7 +67,7 @@ pub enum StopError {
         /// The process id it had.
         pid: u32,
     },
-    /// `/proc` cannot be read, so nobody can tell what is left.
+    /// `/proc` cannot be read, so nobody can tell what is left. The group got `SIGKILL` all the same.
     #[error("cannot look for processes in /proc")]
     Proc {
         /// The kernel's answer.
@@ -97,8 +97,10 @@ pub(crate) fn stop(child: &mut Child, ladder: &StopLadder) -> Result<Stopped, St
                 if not_before.is_some() {
                     outputs.drain(None, not_before);
                 }
-                let taken = Census::take([&kin]);
-                census = Some(taken.map_err(|source| StopError::Proc { source })?);
+                match Census::take([&kin]) {
+                    Ok(taken) => census = Some(taken),
+                    Err(error) => stopping.census_failed(error),
+                }
             }
             Wait::Over(result) => return result,
         }

@@ -6,6 +6,7 @@ use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
 use std::time::{Duration, Instant};
 
 use rustix::event::{PollFd, PollFlags, Timespec, poll};
+use rustix::io::Errno;
 use rustix::process::{Pid, PidfdFlags, pidfd_open};
 
 use crate::census::Census;
@@ -35,7 +36,10 @@ const NO_FILES: Duration = Duration::from_millis(10);
 /// let stopped = loop {
 ///     match stopping.go_on(&mut child, census.take().as_ref()) {
 ///         Wait::Over(stopped) => break stopped?,
-///         Wait::Census { .. } => census = Some(Census::take([&child.kin()])?),
+///         Wait::Census { .. } => match Census::take([&child.kin()]) {
+///             Ok(taken) => census = Some(taken),
+///             Err(error) => stopping.census_failed(error),
+///         },
 ///         // An event loop waits for these, and for other things as well.
 ///         _ => thread::sleep(Duration::from_millis(1)),
 ///     }
@@ -63,6 +67,8 @@ pub struct Stopping {
     /// As last seen.
     family: Family,
     left: Vec<u32>,
+    /// Why the last look failed, if it did.
+    blind: Option<io::Error>,
     /// The strays that have had the signal of this step.
     told: Vec<Pid>,
     killed: Vec<u32>,
@@ -89,7 +95,8 @@ pub enum Wait {
     },
     /// Until this moment.
     Until(Instant),
-    /// Until [`Stopping::go_on`] is handed a [`Census`], begun from now on, but not before this moment.
+    /// Until [`Stopping::go_on`] is handed a [`Census`], begun from now on, but not before this moment; or else
+    /// until [`Stopping::census_failed`] is told.
     Census {
         /// `None` is now.
         not_before: Option<Instant>,
@@ -109,6 +116,8 @@ enum Due {
     },
     /// A look at those without an environment, at this moment.
     CloserLook(Instant),
+    /// Nothing more: the census that was due has failed.
+    Blind,
     /// The end of one of the family, or this moment.
     End {
         pidfd: OwnedFd,
@@ -127,6 +136,7 @@ impl Stopping {
             due: Due::Nothing,
             family: Family::default(),
             left: Vec::new(),
+            blind: None,
             told: Vec::new(),
             killed: Vec::new(),
         }
@@ -151,11 +161,24 @@ impl Stopping {
         self.due = Due::Nothing;
     }
 
+    /// Takes note that the [census](Wait::Census) that is waited for could not be taken. Call
+    /// [`go_on`](Self::go_on) next.
+    ///
+    /// Then nobody can tell what is left, and the stop goes on as if somebody were: the group gets the signals
+    /// of the steps and `SIGKILL` at their times. Meanwhile a census is asked for ten times a second. If the
+    /// last one has failed when the time after `SIGKILL` is over, the stop ends by [`StopError::Proc`].
+    pub fn census_failed(&mut self, error: io::Error) {
+        if matches!(self.due, Due::Census { .. }) {
+            self.due = Due::Blind;
+            self.lose_sight(error);
+        }
+    }
+
     /// Does what can be done now without blocking, and says what to wait for.
     ///
     /// A census that is too old, or was not taken for this child, is as good as none. After
-    /// [`Wait::Over`] with [`StopError::StillAlive`] the child is not reaped, and another `Stopping` may be
-    /// begun at any time.
+    /// [`Wait::Over`] with [`StopError::StillAlive`] or [`StopError::Proc`] the child is not reaped, and another
+    /// `Stopping` may be begun at any time.
     pub fn go_on(&mut self, child: &mut Child, census: Option<&Census>) -> Wait {
         let (leader, kin) = (child.leader(), child.kin());
         if leader.is_reaped() {
@@ -202,6 +225,7 @@ impl Stopping {
                     }
                 }
                 Order::Look => return self.await_census(now, None),
+                Order::LookAgain(at) => return self.await_census(at, Some(at)),
                 Order::LookCloser(at) => {
                     self.due = Due::CloserLook(at);
                     return Wait::Until(at);
@@ -212,7 +236,10 @@ impl Stopping {
                 Order::Reap => return self.reap(&leader),
                 Order::GiveUp => {
                     let pids = self.left.clone();
-                    return Wait::Over(Err(StopError::StillAlive { pids }));
+                    return Wait::Over(Err(match self.blind.take() {
+                        Some(source) => StopError::Proc { source },
+                        None => StopError::StillAlive { pids },
+                    }));
                 }
             }
         }
@@ -252,9 +279,14 @@ impl Stopping {
                     self.due = Due::CloserLook(at);
                     return Err(Wait::Until(at));
                 }
-                let family = Census::of_processes(kin, &self.family.unclear);
-                Ok(Some(self.see(leader, family)))
+                Ok(Some(
+                    match Census::of_processes(kin, &self.family.unclear) {
+                        Ok(family) => self.see(leader, family),
+                        Err(error) => self.lose_sight(error),
+                    },
+                ))
             }
+            Due::Blind => Ok(Some(Seen::Unknown)),
             Due::End { pidfd, until } => {
                 if Instant::now() < until && !is_readable(pidfd.as_fd()) {
                     let wait = readable(pidfd.as_fd(), Some(until));
@@ -271,12 +303,20 @@ impl Stopping {
         Wait::Census { not_before }
     }
 
+    /// Takes note that nobody knows who lives.
+    fn lose_sight(&mut self, error: io::Error) -> Seen {
+        tracing::debug!(%error, "cannot look who is left of a child");
+        self.blind = Some(error);
+        Seen::Unknown
+    }
+
     /// Takes note of who lives; the leader is in the group until its status can be had.
     fn see(&mut self, leader: &Leader, mut family: Family) -> Seen {
         if matches!(leader.exited(), Ok(None)) && !family.group.contains(&leader.pid()) {
             family.group.push(leader.pid());
         }
         self.left = family.all().map(number).collect();
+        self.blind = None;
         self.family = family;
         if !self.family.group.is_empty() {
             Seen::Group
@@ -300,6 +340,8 @@ impl Stopping {
                 self.due = Due::End { pidfd, until };
                 wait
             }
+            // There are no file numbers left.
+            Some(Err(error)) if error != Errno::SRCH => self.await_census(until, Some(until)),
             // Somebody executes another program, or is gone by now.
             _ => self.await_census(soon, Some(soon)),
         }

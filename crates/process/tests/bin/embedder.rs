@@ -13,16 +13,19 @@
 //! - `time` starts a child that ends by itself; tells how many nanoseconds the start took.
 //! - `user` runs a child as another user, `urgent` one at a high priority: tells the error.
 //! - `hoard` starts children until there is an error; tells it.
+//! - `stop N` stops the child that was started last, by SIGTERM and then SIGKILL, while there are N file numbers
+//!   left; tells whether that worked, or the error.
 //! - `steal` reaps a child behind its owner's back; tells what the owner notices.
 //! - `exit` leaves at once, without cleaning up.
 
 use std::error::Error;
 use std::io::{self, BufRead, BufReader, Write};
+use std::os::fd::{AsFd, OwnedFd};
 use std::process::ExitCode;
 use std::thread;
-use std::time::Instant;
+use std::time::{Duration, Instant};
 
-use longtake_process::{Child, Command, Input, Output, Signal, SignalError, StopError};
+use longtake_process::{Child, Command, Input, Output, Signal, SignalError, StopError, StopLadder};
 use rustix::process::WaitOptions;
 
 const FAMILY: &str = "trap '' TERM
@@ -106,6 +109,10 @@ fn obey() -> Result<(), Box<dyn Error + Send + Sync>> {
                 Err(error) => error.to_string(),
             },
             "hoard" => hoard(&mut children),
+            "stop" => {
+                let child = children.last_mut().ok_or("there is no child")?;
+                stop(child, count.parse()?)
+            }
             "steal" => steal()?,
             "exit" => leave(),
             _ => return Err(format!("unknown order {order:?}").into()),
@@ -143,6 +150,21 @@ fn hoard(children: &mut Vec<Child>) -> String {
             Ok(child) => children.push(child),
             Err(error) => return error.to_string(),
         }
+    }
+}
+
+/// Stops the child while only so many file numbers are left.
+fn stop(child: &mut Child, files: usize) -> String {
+    let stdin = io::stdin();
+    let more = || stdin.as_fd().try_clone_to_owned().ok();
+    let mut taken: Vec<OwnedFd> = std::iter::from_fn(more).collect();
+    taken.truncate(taken.len().saturating_sub(files));
+    let ladder = StopLadder::kill_only()
+        .signal(Signal::Term, Duration::from_millis(100))
+        .kill_within(Duration::from_secs(1));
+    match child.stop(&ladder) {
+        Ok(_) => "stopped".to_owned(),
+        Err(error) => error.to_string(),
     }
 }
 

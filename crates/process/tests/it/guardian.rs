@@ -13,7 +13,7 @@ use rustix::process::{Pid, PidfdFlags, pidfd_open};
 
 use crate::{eventually, lives, read_line};
 
-struct Embedder {
+pub(crate) struct Embedder {
     child: Child,
     stdin: PipeWriter,
     stdout: PipeReader,
@@ -24,7 +24,7 @@ impl Embedder {
         Self::of(&mut Command::new(env!("CARGO_BIN_EXE_embedder")))
     }
 
-    fn of(command: &mut Command) -> Self {
+    pub(crate) fn of(command: &mut Command) -> Self {
         let mut child = command
             .stdin(Input::Pipe)
             .stdout(Output::Pipe)
@@ -38,7 +38,7 @@ impl Embedder {
         }
     }
 
-    fn order(&mut self, order: &str) -> String {
+    pub(crate) fn order(&mut self, order: &str) -> String {
         writeln!(self.stdin, "{order}").unwrap();
         read_line(&mut self.stdout)
     }
@@ -53,7 +53,7 @@ impl Embedder {
         self.three("orphans")
     }
 
-    fn three(&mut self, order: &str) -> Vec<u32> {
+    pub(crate) fn three(&mut self, order: &str) -> Vec<u32> {
         let said = self.order(order);
         let pids: Vec<u32> = said.split(' ').map(|pid| pid.parse().unwrap()).collect();
         assert_eq!(pids.len(), 3, "{said}");
@@ -100,7 +100,7 @@ fn signal(pid: u32, signal: nix::sys::signal::Signal) {
 }
 
 #[track_caller]
-fn all_gone(pids: &[u32]) {
+pub(crate) fn all_gone(pids: &[u32]) {
     eventually("the family is gone", || !pids.iter().any(|&pid| lives(pid)));
 }
 

@@ -2,6 +2,7 @@
 #![expect(clippy::unwrap_used, reason = "a test fails by panicking")]
 
 mod guardian;
+mod shortage;
 mod spawn;
 mod stop;
 mod stopping;

@@ -8,6 +8,7 @@ use longtake_process::{
     Census, Child, Input, Kin, Signal, StopError, StopLadder, Stopped, StoppedBy, Stopping, Wait,
 };
 use rustix::event::{PollFd, PollFlags, Timespec, poll};
+use rustix::io::Errno;
 
 use crate::{LONG, eventually, lives, sh, start, state};
 
@@ -215,6 +216,56 @@ fn dropped_half_way() {
     assert_eq!(child.try_wait().unwrap(), None);
     assert_eq!(child.kill().unwrap().by, StoppedBy::Kill);
     eventually("it is gone", || state(child.pid()).is_none());
+}
+
+/// Nobody can look at `/proc` for the whole stop: the group is killed all the same, and the stop ends by saying
+/// that it does not know. It asks for a census again and again, but not all the time.
+#[test]
+fn every_census_fails() {
+    let script = "trap '' TERM; sleep 1000 & echo ready $!; wait";
+    let (mut child, _stdout, grandchild) = start(script);
+    let grandchild = grandchild.parse().unwrap();
+    let ladder = StopLadder::kill_only()
+        .signal(Signal::Term, Duration::from_millis(50))
+        .kill_within(Duration::from_millis(500));
+    let mut stopping = Stopping::new(ladder);
+    let (mut failed, begin) = (0, Instant::now());
+    let error = loop {
+        assert!(begin.elapsed() < LONG);
+        match stopping.go_on(&mut child, None) {
+            Wait::Over(result) => break result.unwrap_err(),
+            Wait::Census { not_before } => {
+                sleep_until(not_before.unwrap_or_else(Instant::now));
+                stopping.census_failed(Errno::MFILE.into());
+                failed += 1;
+            }
+            wait => assert!(Loop::default().wait(&wait, &[]).is_none()),
+        }
+    };
+    assert!(matches!(error, StopError::Proc { .. }), "{error:?}");
+    assert_eq!(state(child.pid()), Some('Z'), "not reaped");
+    assert!(!lives(grandchild));
+    assert!(
+        (3..=8).contains(&failed),
+        "{failed} censuses in half a second"
+    );
+    assert_eq!(child.kill().unwrap().status.signal(), Some(9));
+}
+
+/// A census that fails once costs a moment, no more: nobody is taken for gone, and nobody for alive.
+#[test]
+fn one_census_fails() {
+    let (mut child, _stdout, grandchild) = start("sleep 1000 & echo ready $!; exit 3");
+    child.wait().unwrap();
+    let mut stopping = Stopping::new(patient());
+    let wait = stopping.go_on(&mut child, None);
+    assert!(matches!(wait, Wait::Census { .. }), "{wait:?}");
+    stopping.census_failed(Errno::MFILE.into());
+    let stopped = Loop::default().run(&mut child, &mut stopping).unwrap();
+    let signal = Signal::Term;
+    assert_eq!(stopped.by, StoppedBy::Signal { step: 0, signal });
+    assert_eq!(stopped.status.code(), Some(3));
+    assert!(!lives(grandchild.parse().unwrap()));
 }
 
 #[test]
