@@ -4,11 +4,12 @@
 //! those who ask while a look is under way are all served by the next one.
 
 use std::io;
-use std::sync::mpsc::{self, Sender};
-use std::sync::{Arc, OnceLock};
+use std::sync::Arc;
+use std::sync::mpsc::{self, Receiver, SendError, Sender};
 use std::thread;
 
 use longtake_process::{Census, Kin};
+use parking_lot::Mutex;
 use tokio::sync::oneshot;
 
 use crate::reply::Reply;
@@ -21,36 +22,47 @@ struct Request {
     reply: Reply<Answer>,
 }
 
-/// Asks for a look that begins after this call.
+/// The way to the thread that looks, once somebody has asked.
+static LOOKER: Mutex<Option<Sender<Request>>> = Mutex::new(None);
+
+/// Asks for a look that begins after this call. There is no answer if the thread that looks dies of it.
 pub(crate) fn look(kin: Kin) -> oneshot::Receiver<Answer> {
     let (reply, answer) = Reply::new();
-    let request = Request { kin, reply };
-    if let Err(refused) = looker().map(|looker| looker.send(request)) {
-        let (reply, answer) = Reply::new();
-        reply.give(Err(refused));
-        return answer;
-    }
+    ask(Request { kin, reply });
     answer
 }
 
-/// The thread that looks, started by the first who asks. It runs as long as the process, asleep while
-/// nobody asks.
-fn looker() -> io::Result<&'static Sender<Request>> {
-    static LOOKER: OnceLock<Sender<Request>> = OnceLock::new();
-    if let Some(looker) = LOOKER.get() {
-        return Ok(looker);
+/// Hands the request to the thread that looks, and starts one if there is none, or none any more.
+fn ask(request: Request) {
+    let mut looker = LOOKER.lock();
+    let refused = match &*looker {
+        Some(requests) => match requests.send(request) {
+            Ok(()) => return,
+            Err(SendError(request)) => request,
+        },
+        None => request,
+    };
+    let (requests, receiver) = mpsc::channel();
+    match start(receiver) {
+        Ok(()) => {
+            // Should it be dead already, the request is dropped, and has no answer.
+            drop(requests.send(refused));
+            *looker = Some(requests);
+        }
+        Err(error) => refused.reply.give(Err(error)),
     }
-    let (requests, receiver) = mpsc::channel::<Request>();
-    thread::Builder::new()
-        .name("longtake-census".to_owned())
-        .spawn(move || {
-            while let Ok(first) = receiver.recv() {
-                let requests: Vec<_> = std::iter::once(first).chain(receiver.try_iter()).collect();
-                answer(requests);
-            }
-        })?;
-    // Whoever comes second leaves its thread to end at once: its sender is dropped here.
-    Ok(LOOKER.get_or_init(|| requests))
+}
+
+/// Starts a thread that looks. It runs as long as the process, asleep while nobody asks.
+fn start(receiver: Receiver<Request>) -> io::Result<()> {
+    let looker = thread::Builder::new().name("longtake-census".to_owned());
+    looker.spawn(move || {
+        while let Ok(first) = receiver.recv() {
+            let requests: Vec<_> = std::iter::once(first).chain(receiver.try_iter()).collect();
+            answer(requests);
+        }
+    })?;
+    Ok(())
 }
 
 fn answer(requests: Vec<Request>) {
@@ -65,6 +77,27 @@ fn answer(requests: Vec<Request>) {
             for request in requests {
                 let error = io::Error::new(error.kind(), error.to_string());
                 request.reply.give(Err(error));
+            }
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use longtake_process::Command;
+
+    use super::*;
+
+    #[test]
+    fn a_thread_that_died_is_replaced() {
+        let child = Command::new("/bin/sleep").arg("1000").spawn().unwrap();
+        for _death in 0..2 {
+            let (requests, of_the_dead) = mpsc::channel();
+            drop(of_the_dead);
+            *LOOKER.lock() = Some(requests);
+            for _look in 0..2 {
+                let census = look(child.kin()).blocking_recv().unwrap().unwrap();
+                assert_eq!(census.usage(&child.kin()).processes, 1);
             }
         }
     }

@@ -1,6 +1,6 @@
 //! Ending one run of a child: the waits of a [`Stopping`], in an event loop.
 
-use std::io::PipeWriter;
+use std::io::{self, PipeWriter};
 use std::os::fd::OwnedFd;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
@@ -99,14 +99,13 @@ impl Ending {
             Wake::Census(answer) => {
                 let answer = answer.await;
                 self.wait = Wake::Nothing;
-                match answer {
-                    Ok(Ok(census)) => Some(census),
-                    Ok(Err(error)) => {
-                        tracing::error!(%error, "cannot look through the processes");
-                        self.wait = Wake::Until(Instant::now() + TRY_AGAIN);
+                let died = |_| Err(io::Error::other("the thread that looks has died"));
+                match answer.unwrap_or_else(died) {
+                    Ok(census) => Some(census),
+                    Err(error) => {
+                        self.stopping.census_failed(error);
                         None
                     }
-                    Err(_) => None,
                 }
             }
         }

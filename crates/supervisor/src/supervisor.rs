@@ -87,8 +87,9 @@ pub enum StartError {
 #[derive(Debug, thiserror::Error)]
 #[non_exhaustive]
 pub enum EndError {
-    /// These processes live on after `SIGKILL`: they hang in the kernel, or we may not signal them. They are
-    /// tried again; the child is a [`State::Zombie`] as long.
+    /// These processes live on after `SIGKILL`: they hang in the kernel, or we may not signal them. Or nobody can
+    /// tell, as `/proc` cannot be read: then they are those last seen. They are tried again; the child is a
+    /// [`State::Zombie`] as long.
     #[error("processes {pids:?} of child {name} still alive after SIGKILL")]
     StillAlive {
         /// Its name.

@@ -4,6 +4,9 @@
 //!   thread, all deaf to SIGTERM. Each writes the ids of itself, a grandchild in its group and one in a
 //!   session of its own to our stdout, one line each; then we wait to be killed.
 //! - `churn` restarts children that end at once, for ever; says `ready` when it goes round.
+//! - `starved` starts a child as those of `families`, says the three ids, and stops it by SIGTERM and SIGKILL
+//!   while there is no file number left; says how that ended, and `gone` when there are some again and nothing of
+//!   the child is left.
 //! - `memory COMMAND…` runs a child to its end; says how it ended, how many lines it wrote to stderr, and how
 //!   many bytes of memory we took at most.
 //! - `idle SCRIPT…` runs children for ever; says whether all live on after 5 s, how much CPU time in
@@ -13,14 +16,15 @@ use std::env;
 use std::error::Error;
 use std::fs;
 use std::io::{self, Write};
+use std::os::fd::{AsFd, OwnedFd};
 use std::sync::Arc;
 use std::thread;
 use std::time::Duration;
 
-use longtake_process::Command;
+use longtake_process::{Command, Signal, StopLadder};
 use longtake_supervisor::{
-    Backoff, ChildSpec, EventKind, Events, Heard, OutputMode, Report, Restart, RestartPolicy,
-    State, Stream, Supervisor,
+    Backoff, ChildSpec, EndError, EventKind, Events, Heard, Report, Restart, RestartPolicy, State,
+    OutputMode, Stream, Supervisor,
 };
 use tokio::runtime::{Builder, Handle, Runtime};
 
@@ -29,6 +33,9 @@ type Failure = Box<dyn Error + Send + Sync>;
 const FAMILY: &str = "trap '' TERM
     sh -c 'sleep 1000; :' & one=$!
     setsid sh -c 'echo '$$' '$one' $$; exec sleep 1000' & wait";
+
+/// Longer than any stop takes.
+const NEVER: Duration = Duration::from_secs(20);
 
 /// How long to idle.
 const IDLE: Duration = Duration::from_secs(5);
@@ -44,6 +51,7 @@ fn main() -> Result<(), Failure> {
     match order.as_str() {
         "families" => families(&runtime),
         "churn" => runtime.block_on(churn()),
+        "starved" => runtime.block_on(starved()),
         "memory" => runtime.block_on(memory(argv)),
         "idle" => idle(&runtime, argv),
         _ => Err("unknown order".into()),
@@ -95,6 +103,39 @@ async fn churn() -> Result<(), Failure> {
     std::future::pending::<()>().await;
     drop(supervisors);
     Ok(())
+}
+
+async fn starved() -> Result<(), Failure> {
+    let supervisor = Supervisor::new(ChildSpec::new("starved", || {
+        let mut command = Command::new("/bin/sh");
+        command.args(["-c", FAMILY]);
+        command
+    }));
+    supervisor.start().await?;
+    let pids = loop {
+        let log = supervisor.log(Stream::Stdout);
+        if let Some((pids, _)) = log.split_once('\n') {
+            break pids.to_owned();
+        }
+        tokio::time::sleep(Duration::from_millis(5)).await;
+    };
+    say(&pids)?;
+    let stdin = io::stdin();
+    let more = || stdin.as_fd().try_clone_to_owned().ok();
+    let taken: Vec<OwnedFd> = std::iter::from_fn(more).collect();
+    let ladder = StopLadder::kill_only()
+        .signal(Signal::Term, Duration::from_millis(100))
+        .kill_within(Duration::from_secs(1));
+    let answer = tokio::time::timeout(NEVER, supervisor.stop_by(ladder)).await;
+    say(match answer {
+        Ok(Ok(())) => "stopped",
+        Ok(Err(EndError::StillAlive { .. })) => "still alive",
+        Ok(Err(_)) => "other error",
+        Err(_) => "no answer",
+    })?;
+    drop(taken);
+    supervisor.wait_for(State::Stopped).await?;
+    say("gone")
 }
 
 async fn memory(argv: Vec<String>) -> Result<(), Failure> {

@@ -5,7 +5,7 @@ use std::io::{BufRead, BufReader, PipeReader};
 use std::thread;
 use std::time::{Duration, Instant};
 
-use longtake_process::{Child, Command, Output, Signal};
+use longtake_process::{Child, Command, Limit, Output, Resource, Signal};
 
 use crate::{LONG, lives};
 
@@ -19,8 +19,11 @@ struct Embedder {
 
 impl Embedder {
     fn start(order: &str) -> Self {
-        let mut command = Command::new(env!("CARGO_BIN_EXE_supervisor-embedder"));
-        let mut child = command.arg(order).stdout(Output::Pipe).spawn().unwrap();
+        Self::of(Command::new(env!("CARGO_BIN_EXE_supervisor-embedder")).arg(order))
+    }
+
+    fn of(command: &mut Command) -> Self {
+        let mut child = command.stdout(Output::Pipe).spawn().unwrap();
         let stdout = BufReader::new(child.take_stdout().unwrap());
         Self { child, stdout }
     }
@@ -141,4 +144,22 @@ fn nobody_outlives_a_program_that_is_killed_while_it_starts_children() {
         time_until("the guardian has done its work", || !lives(guardian));
         assert_eq!(carriers(&marker), [0; 0]);
     }
+}
+
+/// No file number is left to look for processes with: the group is killed in time all the same, the stop says
+/// that it is not done, and it is done when there are some again.
+#[test]
+fn files_run_out_at_a_stop() {
+    let mut command = Command::new(env!("CARGO_BIN_EXE_supervisor-embedder"));
+    command
+        .arg("starved")
+        .limit(Resource::OpenFiles, Limit::both(64));
+    let mut embedder = Embedder::of(&mut command);
+    let line = embedder.line();
+    let pids: Vec<u32> = line.split(' ').map(|pid| pid.parse().unwrap()).collect();
+    assert_eq!(pids.len(), 3, "{line}");
+    assert_eq!(embedder.line(), "still alive");
+    assert!(!lives(pids[0]) && !lives(pids[1]), "in the group");
+    assert_eq!(embedder.line(), "gone");
+    assert!(!pids.iter().any(|&pid| lives(pid)), "{pids:?}");
 }
