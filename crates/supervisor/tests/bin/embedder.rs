@@ -23,8 +23,8 @@ use std::time::Duration;
 
 use longtake_process::{Command, Signal, StopLadder};
 use longtake_supervisor::{
-    Backoff, ChildSpec, EndError, EventKind, Events, Heard, Report, Restart, RestartPolicy, State,
-    OutputMode, Stream, Supervisor,
+    Backoff, ChildSpec, EndError, EventKind, Events, Heard, OutputMode, Report, Restart,
+    RestartPolicy, State, Stream, Supervisor,
 };
 use tokio::runtime::{Builder, Handle, Runtime};
 

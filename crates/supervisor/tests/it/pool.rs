@@ -300,7 +300,9 @@ fn health_is_that_of_all() {
         let members = [chatty, slow_again, task].map(Member::new);
         let pool = Pool::new(pool(members)).unwrap();
         pool.start_all().await.unwrap();
-        eventually("the task has ended", || pool.all_healthy()).await;
+        let task = pool.get("task").unwrap();
+        eventually("the task has ended", || task.state() == State::Stopped).await;
+        assert!(pool.all_healthy());
 
         let hung = pid_of(pool.get("chatty").unwrap());
         kill(hung, Raw::SIGSTOP);
