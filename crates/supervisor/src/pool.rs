@@ -26,7 +26,8 @@ use crate::supervisor::{EndError, Supervisor, WeakSupervisor};
 
 pub use self::plan::PoolError;
 
-/// How much of the time for a stop of all is for the kernel to end those who are killed, at most.
+/// How long the kernel may take to end those who are killed; a quarter of the time for a stop of all at most is kept
+/// for it.
 const KILL_TIME: Duration = Duration::from_secs(2);
 
 /// The members of a pool, and what binds them.
@@ -356,8 +357,8 @@ struct Keeper {
 /// When a stop of all must be over.
 #[derive(Clone, Copy)]
 enum Deadline {
-    /// Whoever is left is killed then, and is given so long for it.
-    Kill(Instant, Duration),
+    /// Whoever is left is killed then.
+    Kill(Instant),
     /// Whoever is left then does not die.
     GiveUp(Instant),
 }
@@ -394,9 +395,8 @@ impl Keeper {
             }
             PoolOrder::StopAll(time, reply) => {
                 self.wait_for_end.push(reply);
-                let kill_time = (time / 4).min(KILL_TIME);
-                let kill_at = Instant::now() + time.saturating_sub(kill_time);
-                self.deadline = Some(Deadline::Kill(kill_at, kill_time));
+                let before = time.saturating_sub((time / 4).min(KILL_TIME));
+                self.deadline = Some(Deadline::Kill(Instant::now() + before));
                 self.coordinator.stop_all();
             }
         }
@@ -469,11 +469,11 @@ impl Keeper {
     async fn press(&mut self) {
         let left: Vec<_> = self.coordinator.not_stopped().collect();
         match self.deadline.take() {
-            Some(Deadline::Kill(_, kill_time)) => {
-                self.deadline = Some(Deadline::GiveUp(Instant::now() + kill_time));
+            Some(Deadline::Kill(_)) => {
+                self.deadline = Some(Deadline::GiveUp(Instant::now() + KILL_TIME));
                 for index in left {
                     if let Some(member) = self.members[index].upgrade() {
-                        let ladder = StopLadder::kill_only().kill_within(kill_time);
+                        let ladder = StopLadder::kill_only().kill_within(KILL_TIME);
                         member.begin_stop(Some(ladder)).await;
                     }
                 }
@@ -526,7 +526,7 @@ impl Keeper {
 
 async fn reached(deadline: Option<Deadline>) {
     match deadline {
-        Some(Deadline::Kill(at, _) | Deadline::GiveUp(at)) => sleep_until(at).await,
+        Some(Deadline::Kill(at) | Deadline::GiveUp(at)) => sleep_until(at).await,
         None => pending().await,
     }
 }
