@@ -244,7 +244,8 @@ impl Child {
     ///
     /// [`StopError::StillAlive`] when even `SIGKILL` has not ended all of them in time (a process in
     /// uninterruptible sleep, or of a user whom we may not signal), and [`StopError::Proc`] when nobody can
-    /// tell: nothing is reaped then, and `stop` may be called again. Our ends of the pipes that nobody took are closed in any case.
+    /// tell: nothing is reaped then, and `stop` may be called again. Our ends of the pipes that nobody took are
+    /// closed in any case.
     pub fn stop(&mut self, ladder: &StopLadder) -> Result<Stopped, StopError> {
         stop::stop(self, ladder)
     }

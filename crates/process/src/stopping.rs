@@ -235,10 +235,11 @@ impl Stopping {
                 Order::Pause(until) => return Wait::Until(until),
                 Order::Reap => return self.reap(&leader),
                 Order::GiveUp => {
-                    let pids = self.left.clone();
                     return Wait::Over(Err(match self.blind.take() {
                         Some(source) => StopError::Proc { source },
-                        None => StopError::StillAlive { pids },
+                        None => StopError::StillAlive {
+                            pids: self.left.clone(),
+                        },
                     }));
                 }
             }
@@ -279,12 +280,11 @@ impl Stopping {
                     self.due = Due::CloserLook(at);
                     return Err(Wait::Until(at));
                 }
-                Ok(Some(
-                    match Census::of_processes(kin, &self.family.unclear) {
-                        Ok(family) => self.see(leader, family),
-                        Err(error) => self.lose_sight(error),
-                    },
-                ))
+                let family = Census::of_processes(kin, &self.family.unclear);
+                Ok(Some(match family {
+                    Ok(family) => self.see(leader, family),
+                    Err(error) => self.lose_sight(error),
+                }))
             }
             Due::Blind => Ok(Some(Seen::Unknown)),
             Due::End { pidfd, until } => {
