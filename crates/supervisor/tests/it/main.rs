@@ -11,6 +11,7 @@ mod many;
 mod orders;
 mod output;
 mod pool;
+mod pool_faults;
 mod random_faults;
 mod readiness;
 mod report;
