@@ -312,9 +312,14 @@ impl Driver {
         let Started { run, taken } = match result {
             Ok(started) => started,
             Err(error) => {
+                let called_back = matches!(error, NotStarted::CalledBack);
                 let report = self.report_of_no_run(error);
                 self.tell_end(report, now);
-                return self.machine.not_spawned(now);
+                return if called_back {
+                    self.machine.called_back(now)
+                } else {
+                    self.machine.not_spawned(now)
+                };
             }
         };
         let pid = run.child.pid();

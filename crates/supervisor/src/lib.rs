@@ -65,7 +65,7 @@
 //! # What it needs
 //!
 //! A tokio runtime with I/O and time enabled, of either kind. Children are started on the runtime's blocking
-//! threads, at most eight at once. One thread more looks through the processes of the system when somebody
+//! threads, four at once. One thread more looks through the processes of the system when somebody
 //! asks.
 
 mod spec;

@@ -25,7 +25,7 @@ pub(crate) struct Machine {
 #[must_use]
 pub(crate) enum Act {
     Nothing,
-    /// Start the child; answer with `spawned` or `not_spawned`.
+    /// Start the child; answer with `spawned`, `not_spawned` or `called_back`.
     Spawn,
     /// End everything of the child; answer with `gone`, and with `left` as long as that takes.
     End(Way),
@@ -154,6 +154,12 @@ impl Machine {
     pub(crate) fn not_spawned(&mut self, now: Instant) -> Act {
         debug_assert_eq!(self.phase, Phase::Spawning);
         self.follow(Then::Judge(Verdict::Failure, None), now)
+    }
+
+    /// The child was not started, as it was not wanted any more when its turn came.
+    pub(crate) fn called_back(&mut self, now: Instant) -> Act {
+        debug_assert_eq!(self.phase, Phase::Spawning);
+        self.follow(Then::Start, now)
     }
 
     /// The child is ready for what it is there for.

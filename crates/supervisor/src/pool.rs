@@ -90,7 +90,8 @@ pub enum Strategy {
     /// Nobody.
     #[default]
     OneForOne,
-    /// All others: they are stopped at once, in reverse order, and started when it is ready again.
+    /// All others, but for those that it waits for itself: they are stopped at once, in reverse order, and
+    /// started when it is ready again.
     OneForAll,
     /// Those that come after it in the order of starts.
     RestForOne,

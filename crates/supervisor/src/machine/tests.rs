@@ -77,6 +77,22 @@ fn a_stop_whenever() {
     assert_eq!(child.state(), State::Stopped);
 }
 
+/// A start that waited for its turn is called back by a stop, and wanted again before that is told.
+#[test]
+fn a_start_that_was_called_back_is_no_failure() {
+    let now = Instant::now();
+    let mut child = machine(policy().max_restarts(0));
+    assert_eq!(child.start(), Act::Spawn);
+    assert_eq!(child.stop(), Act::Nothing);
+    assert_eq!(child.called_back(now), Act::Nothing);
+    assert_eq!(child.state(), State::Stopped);
+    assert_eq!(child.start(), Act::Spawn);
+    assert_eq!(child.stop(), Act::Nothing);
+    assert_eq!(child.start(), Act::Nothing);
+    assert_eq!(child.called_back(now), Act::Spawn);
+    assert_eq!(child.failures(now), 0);
+}
+
 #[test]
 fn a_restart_whenever() {
     let now = Instant::now();

@@ -200,7 +200,9 @@ impl Coordinator {
             }
             Strategy::RestForOne => self.plan.rest(member).to_vec(),
         };
-        for fellow in fellows {
+        // Those that it waits for could not be stopped without stopping it as well.
+        let needs = self.plan.needs_of(member);
+        for fellow in fellows.into_iter().filter(|fellow| !needs[*fellow]) {
             let slot = &mut self.slots[fellow];
             let runs = !matches!(slot.state, State::Stopped | State::Failed);
             if slot.wanted && slot.todo == Todo::Nothing && runs {

@@ -89,6 +89,21 @@ impl Plan {
             .map(|(index, _)| index)
     }
 
+    /// Of all members, whether this one waits for it, or for somebody who does.
+    pub(super) fn needs_of(&self, member: usize) -> Vec<bool> {
+        let mut needs = vec![false; self.after.len()];
+        let mut look_at = vec![member];
+        while let Some(next) = look_at.pop() {
+            for &(other, _) in &self.after[next] {
+                if !needs[other] {
+                    needs[other] = true;
+                    look_at.push(other);
+                }
+            }
+        }
+        needs
+    }
+
     /// Those that come after a member in the order of starts.
     pub(super) fn rest(&self, member: usize) -> &[usize] {
         let place = self.order.iter().position(|other| *other == member);
@@ -169,6 +184,8 @@ mod tests {
         let plan = plan(&[("a", &["c"]), ("b", &["c"]), ("c", &[])]).unwrap();
         assert_eq!(plan.order(), [2, 0, 1]);
         assert_eq!(plan.before(2).collect::<Vec<_>>(), [0, 1]);
+        assert_eq!(plan.needs_of(0), [false, false, true]);
+        assert_eq!(plan.needs_of(2), [false; 3]);
         assert_eq!(plan.rest(0), [1]);
         assert_eq!(plan.rest(2), [0, 1]);
     }

@@ -282,6 +282,28 @@ fn one_that_is_back_early_is_not_waited_for() {
     check(&mut pool, &[Start(2)]);
 }
 
+/// They could not be stopped without the one that needs them, and that is on its way already.
+#[test]
+fn those_that_the_fallen_one_needs_run_on() {
+    let after: [&[Edge]; 4] = [&[], &[(0, Condition::Ready)], &[(1, Condition::Ready)], &[]];
+    let mut pool = coordinator(&after, Strategy::OneForAll);
+    pool.start_all();
+    let _started = steps(&mut pool);
+    all(&mut pool, &[0, 3], State::Running);
+    let _started = steps(&mut pool);
+    all(&mut pool, &[1], State::Running);
+    let _started = steps(&mut pool);
+    all(&mut pool, &[2], State::Running);
+    pool.on_end(2, false, false);
+    pool.on_state(2, State::Restarting);
+    check(&mut pool, &[Stop(3)]);
+    pool.on_state(3, State::Stopped);
+    pool.on_state(2, State::Running);
+    check(&mut pool, &[Start(3)]);
+    pool.on_state(3, State::Running);
+    assert_eq!(pool.all_started(), Some(vec![]));
+}
+
 #[test]
 fn members_that_were_started_or_stopped_singly() {
     let after: [&[Edge]; 3] = [&[], &[(0, Condition::Started)], &[]];
