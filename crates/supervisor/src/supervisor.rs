@@ -33,7 +33,7 @@ use crate::stdin::{StdinError, StdinQueue};
 ///
 /// # tokio::runtime::Builder::new_current_thread().enable_all().build()?.block_on(async {
 /// let spec = ChildSpec::new("sleeper", || {
-///     let mut command = Request::new("sleep");
+///     let mut command = Command::new("sleep");
 ///     command.arg("1000");
 ///     command
 /// });
