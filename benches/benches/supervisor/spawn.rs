@@ -47,8 +47,11 @@ pub(crate) fn measure_here(resident_mb: &str, rounds: &str) {
     let (mut ours, mut by_fork) = (Vec::new(), Vec::new());
     // The first start brings up the guardian, and is not counted.
     spawn_ours();
+    // One after the other: a fork leaves all memory of ours to be copied at the next write.
     for _ in 0..rounds {
         ours.push(spawn_ours());
+    }
+    for _ in 0..rounds {
         by_fork.push(spawn_by_fork());
     }
     black_box(&resident);

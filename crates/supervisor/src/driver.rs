@@ -119,12 +119,15 @@ impl Driver {
             let input = self.next().await;
             // Of the clock that the waits go by, which a test may have paused.
             let now = tokio::time::Instant::now().into_std();
-            let has_said_much = matches!(input, Input::Run(Happened::Readable(_)));
             let act = self.take(input, now);
             self.obey(act, now);
             self.publish(now);
             // However much a child says, by whatever way: others have their turn.
-            if has_said_much {
+            if self
+                .run
+                .as_mut()
+                .is_some_and(|run| run.take_has_said_much())
+            {
                 yield_now().await;
             } else {
                 consume_budget().await;

@@ -58,6 +58,8 @@ pub(crate) struct Run {
     pub(crate) tell_status_at: Option<Instant>,
     pidfd: Watched<OwnedFd>,
     outputs: [Option<Watched<PipeReader>>; 2],
+    /// The last read took as much as one may.
+    has_said_much: bool,
     /// An output of it was taken.
     is_taken: bool,
     /// As long as it is not ready, or goes on to tell of itself.
@@ -171,6 +173,7 @@ impl Run {
             tell_status_at: None,
             pidfd: files.pidfd,
             outputs: files.outputs,
+            has_said_much: false,
             is_taken,
             readiness_lines: waiting.wants_lines().then(Default::default),
             waiting: Some(waiting),
@@ -223,6 +226,7 @@ impl Run {
             Poll::Ready(Err(_)) | Poll::Pending => None,
         };
         let mut empty = false;
+        let has_said_much = &mut self.has_said_much;
         let open = BUFFER.with_borrow_mut(|buffer| {
             buffer.resize(BUFFER_BYTES, 0);
             let mut total = 0;
@@ -240,6 +244,7 @@ impl Run {
                     Err(_) => return false,
                 }
             }
+            *has_said_much |= total >= READ_AT_ONCE;
             true
         });
         if empty && let Some(readiness) = &mut readiness {
@@ -295,6 +300,11 @@ impl Run {
     pub(crate) fn end(&mut self, ladder: StopLadder) {
         let pipe = self.stdin.take().and_then(StdinPipe::into_pipe);
         self.ending = Some(Ending::begin(ladder, pipe));
+    }
+
+    /// Whether a read since the last call took as much as one may.
+    pub(crate) fn take_has_said_much(&mut self) -> bool {
+        std::mem::take(&mut self.has_said_much)
     }
 
     /// Whether anything that it says can be heard: by us, or by whoever took an output.
